@@ -1,0 +1,258 @@
+"""From image files to what an encoder sees: shared by evaluation and serving.
+
+Everything here is TensorFlow graph operations, so that one code runs in
+`tf.data.Dataset.map` and inside an exported SavedModel.
+
+The crop and the resize are those of Google's SimCLR evaluation
+(`preprocess_for_eval` in https://github.com/google-research/simclr), which
+made the published results: proportion 0.875, bicubic, no antialiasing.
+"""
+
+import numbers
+
+import tensorflow as tf
+
+# Google's: the usual 224 of 256 pixels.
+_CROP_PROPORTION = 0.875
+# Google's: small images (CIFAR) are tested whole.
+_LARGEST_UNCROPPED = 32
+
+# Enough for every field read below; the last is a BMP's number of colours.
+_HEADER_BYTES = 64
+
+
+def crop_proportion(image_size):
+    """The part of the shorter side that evaluation keeps: 0.875, or 1.0.
+
+    Args:
+        image_size: int, or (height, width). Up to 32 pixels the whole image
+            is used, as in Google's code.
+    """
+    largest = max(_height_width(image_size))
+    return 1.0 if largest <= _LARGEST_UNCROPPED else _CROP_PROPORTION
+
+
+def decode(image_bytes):
+    """One image file as RGB pixels.
+
+    Reads JPEG (grey, RGB, CMYK, progressive), PNG (all modes; 16-bit keeps
+    the high byte), GIF (first frame), BMP (8 bits with palette, 24, 32) and
+    WebP (still). Grey becomes three equal channels. Transparent pixels of PNG
+    and WebP are blended over white, as a page shows them: the colour stored
+    under them is arbitrary and often black. BMP's fourth channel is ignored.
+    EXIF orientation is ignored: pixels come as they are stored.
+
+    Args:
+        image_bytes: scalar string tensor, the content of a file.
+
+    Returns:
+        [h, w, 3] uint8 tensor.
+
+    Raises:
+        tf.errors.InvalidArgumentError: when run, for anything else, for
+            damaged or truncated files, animated WebP and compressed BMP.
+    """
+    header = _header(image_bytes)
+    is_bmp = _starts_with(header, b"BM")
+    is_webp = _starts_with(header, b"RIFF")
+    animated = (header[20] & 2) > 0
+    compressed = header[30] > 0
+    checks = [
+        # TensorFlow returns shifted rows for these without an error.
+        _require(
+            ~(is_webp & _starts_with(header, b"VP8X", 12) & animated),
+            "animated WebP is not supported",
+        ),
+        _require(
+            ~(is_bmp & (header[28] == 8) & compressed),
+            "compressed BMP is not supported",
+        ),
+    ]
+    with tf.control_dependencies(checks):
+        # All channels: with `channels=3` WebP with alpha fails, and with 4
+        # PNG of less than 8 bits gets a wrong alpha.
+        pixels = tf.io.decode_image(
+            image_bytes, channels=0, expand_animations=False
+        )
+    channels = tf.shape(pixels)[-1]
+    rgb = tf.case(
+        [
+            (channels == 3, lambda: pixels),
+            (
+                is_bmp & (channels == 1),
+                lambda: _look_up(pixels, _bmp_palette(image_bytes, header)),
+            ),
+            (is_bmp | (channels == 1), lambda: _colour(pixels, channels)),
+        ],
+        default=lambda: _over_white(
+            _colour(pixels, channels), pixels[..., -1:]
+        ),
+    )
+    return tf.ensure_shape(rgb, [None, None, 3])
+
+
+def center_crop_and_resize(images, image_size, crop_proportion):
+    """The middle of an image at the size that an encoder takes.
+
+    The crop has the target's aspect ratio and `crop_proportion` of the side
+    that limits it; then bicubic resize (Keys' kernel with a = -0.5, pixel
+    centres, no antialiasing). Google's code refuses other sizes than the
+    target when it does not crop; here they are cropped to the target's
+    aspect ratio and resized.
+
+    Args:
+        images: [h, w, 3], or [B, h, w, 3] of one size; uint8, or float in
+            [0, 1]. Height and width may be unknown when traced.
+        image_size: int, or (height, width), of the result.
+        crop_proportion: float in (0, 1].
+
+    Returns:
+        [S, S, 3] or [B, S, S, 3] float32 in [0, 1]; what lies outside, also
+        the overshoot of the bicubic kernel, is clipped.
+
+    Raises:
+        ValueError: for another dtype or rank, or a setting out of range.
+    """
+    height, width = _height_width(image_size)
+    if not 0.0 < crop_proportion <= 1.0:
+        raise ValueError(
+            "`crop_proportion` must be in (0, 1]. "
+            f"Received: crop_proportion={crop_proportion}"
+        )
+    images = tf.convert_to_tensor(images)
+    if images.shape.rank not in (3, 4):
+        raise ValueError(
+            "`images` must be [h, w, 3] or [B, h, w, 3]. "
+            f"Received: images of shape {images.shape}"
+        )
+    images = _unit_float(images)
+    shape = tf.shape(images)
+    y, x, crop_height, crop_width = center_box(
+        shape[-3], shape[-2], (height, width), crop_proportion
+    )
+    images = images[..., y : y + crop_height, x : x + crop_width, :]
+    images = tf.image.resize(images, (height, width), method="bicubic")
+    return tf.clip_by_value(images, 0.0, 1.0)
+
+
+def preprocess(images, image_size):
+    """Decoded images as evaluation and serving hand them to the encoder.
+
+    Args:
+        images: [B, h, w, 3] uint8, or float in [0, 1] (clipped if outside).
+        image_size: int, or (height, width).
+
+    Returns:
+        [B, S, S, 3] float32 in [0, 1].
+    """
+    return center_crop_and_resize(
+        images, image_size, crop_proportion(image_size)
+    )
+
+
+def center_box(height, width, image_size, crop_proportion):
+    """The box that `center_crop_and_resize` keeps.
+
+    Sides are rounded half to even in float32 and are at least one pixel; an
+    odd margin puts the larger part above and to the left. All as Google's.
+
+    Args:
+        height, width: of the image; int32 scalars.
+        image_size: int, or (height, width), of the target.
+        crop_proportion: float in (0, 1].
+
+    Returns:
+        (y, x, box height, box width), int32 scalars.
+    """
+    target_height, target_width = _height_width(image_size)
+    aspect = target_width / target_height
+    height_float = tf.cast(height, tf.float32)
+    width_float = tf.cast(width, tf.float32)
+    width_limits = aspect > width_float / height_float
+    box_height = tf.where(
+        width_limits,
+        crop_proportion / aspect * width_float,
+        crop_proportion * height_float,
+    )
+    box_width = tf.where(
+        width_limits,
+        crop_proportion * width_float,
+        crop_proportion * aspect * height_float,
+    )
+    box_height = _whole_pixels(box_height, height)
+    box_width = _whole_pixels(box_width, width)
+    y = (height - box_height + 1) // 2
+    x = (width - box_width + 1) // 2
+    return y, x, box_height, box_width
+
+
+def _whole_pixels(length, limit):
+    return tf.clip_by_value(tf.cast(tf.math.rint(length), tf.int32), 1, limit)
+
+
+def _height_width(image_size):
+    if isinstance(image_size, numbers.Integral):
+        image_size = (image_size, image_size)
+    height, width = (int(side) for side in image_size)
+    if height < 1 or width < 1:
+        raise ValueError(
+            "`image_size` must be at least 1. "
+            f"Received: image_size={(height, width)}"
+        )
+    return height, width
+
+
+def _unit_float(images):
+    if images.dtype == tf.uint8:
+        return tf.cast(images, tf.float32) * (1 / 255)
+    if images.dtype.is_floating:
+        return tf.cast(images, tf.float32)
+    raise ValueError(
+        "`images` must be uint8, or float in [0, 1]. "
+        f"Received: images of dtype {images.dtype.name}"
+    )
+
+
+def _header(image_bytes):
+    """The first bytes, followed by zeros: [64] int32."""
+    head = tf.strings.substr(image_bytes, 0, _HEADER_BYTES)
+    padded = tf.strings.join([head, b"\0" * _HEADER_BYTES])
+    raw = tf.io.decode_raw(padded, tf.uint8)[:_HEADER_BYTES]
+    return tf.cast(raw, tf.int32)
+
+
+def _starts_with(header, magic, offset=0):
+    return tf.reduce_all(
+        header[offset : offset + len(magic)] == tf.constant(list(magic))
+    )
+
+
+def _require(condition, message):
+    return tf.debugging.Assert(condition, [message])
+
+
+def _bmp_palette(image_bytes, header):
+    """The colours of a BMP of 8 bits: [256, 3] uint8, missing ones black."""
+    start = 14 + header[14]
+    length = tf.minimum(4 * 256, tf.strings.length(image_bytes) - start)
+    colours = tf.strings.substr(image_bytes, start, length)
+    colours = tf.strings.join([colours, b"\0" * (4 * 256)])
+    raw = tf.io.decode_raw(colours, tf.uint8)[: 4 * 256]
+    return tf.reshape(raw, [256, 4])[:, 2::-1]
+
+
+def _look_up(pixels, palette):
+    return tf.gather(palette, tf.cast(pixels[..., 0], tf.int32))
+
+
+def _colour(pixels, channels):
+    """The first three channels, or grey three times."""
+    chosen = tf.where(channels >= 3, [0, 1, 2], [0, 0, 0])
+    return tf.gather(pixels, chosen, axis=-1)
+
+
+def _over_white(rgb, alpha):
+    """Blends in integers, rounded; opaque pixels keep their exact value."""
+    rgb, alpha = tf.cast(rgb, tf.int32), tf.cast(alpha, tf.int32)
+    blended = rgb * alpha + 255 * (255 - alpha)
+    return tf.cast((blended + 127) // 255, tf.uint8)
