@@ -17,9 +17,7 @@ tf.config.experimental.enable_tensor_float_32_execution(False)
 
 
 @pytest.fixture(autouse=True)
-def _fresh_keras():
+def _seed_and_policy():
     keras.utils.set_random_seed(0)
-    keras.config.set_dtype_policy("float32")
     yield
     keras.config.set_dtype_policy("float32")
-    keras.utils.clear_session()
