@@ -12,13 +12,12 @@ import numbers
 
 import tensorflow as tf
 
+from simclr_keras import image_headers
+
 # Google's: the usual 224 of 256 pixels.
 _CROP_PROPORTION = 0.875
 # Google's: small images (CIFAR) are tested whole.
 _LARGEST_UNCROPPED = 32
-
-# Enough for every field read below; the last is a BMP's number of colours.
-_HEADER_BYTES = 64
 
 
 def crop_proportion(image_size):
@@ -32,7 +31,7 @@ def crop_proportion(image_size):
     return 1.0 if largest <= _LARGEST_UNCROPPED else _CROP_PROPORTION
 
 
-def decode(image_bytes):
+def decode(image_bytes, max_pixels=None):
     """One image file as RGB pixels.
 
     Reads JPEG (grey, RGB, CMYK, progressive), PNG (all modes; 16-bit keeps
@@ -44,6 +43,8 @@ def decode(image_bytes):
 
     Args:
         image_bytes: scalar string tensor, the content of a file.
+        max_pixels: int, the largest height times width that a file may
+            declare, checked before its pixels are allocated; None for any.
 
     Returns:
         [h, w, 3] uint8 tensor.
@@ -52,43 +53,33 @@ def decode(image_bytes):
         tf.errors.InvalidArgumentError: when run, for anything else, for
             damaged or truncated files, animated WebP and compressed BMP.
     """
-    header = _header(image_bytes)
-    is_bmp = _starts_with(header, b"BM")
-    is_webp = _starts_with(header, b"RIFF")
-    animated = (header[20] & 2) > 0
-    compressed = header[30] > 0
+    head = image_headers.header(image_bytes)
     checks = [
-        # TensorFlow returns shifted rows for these without an error.
-        _require(
-            ~(is_webp & _starts_with(header, b"VP8X", 12) & animated),
-            "animated WebP is not supported",
+        # TensorFlow returns garbled rows for these, without an error.
+        tf.debugging.Assert(
+            ~image_headers.is_animated_webp(head),
+            ["animated WebP is not supported"],
         ),
-        _require(
-            ~(is_bmp & (header[28] == 8) & compressed),
-            "compressed BMP is not supported",
+        tf.debugging.Assert(
+            ~image_headers.is_compressed_bmp(head),
+            ["compressed BMP is not supported"],
         ),
     ]
+    if max_pixels is not None:
+        declared = image_headers.declared_pixels(image_bytes, head)
+        checks.append(
+            tf.debugging.Assert(
+                declared <= max_pixels,
+                ["an image may have", max_pixels, "pixels, not", declared],
+            )
+        )
     with tf.control_dependencies(checks):
         # All channels: with `channels=3` WebP with alpha fails, and with 4
         # PNG of less than 8 bits gets a wrong alpha.
         pixels = tf.io.decode_image(
             image_bytes, channels=0, expand_animations=False
         )
-    channels = tf.shape(pixels)[-1]
-    rgb = tf.case(
-        [
-            (channels == 3, lambda: pixels),
-            (
-                is_bmp & (channels == 1),
-                lambda: _look_up(pixels, _bmp_palette(image_bytes, header)),
-            ),
-            (is_bmp | (channels == 1), lambda: _colour(pixels, channels)),
-        ],
-        default=lambda: _over_white(
-            _colour(pixels, channels), pixels[..., -1:]
-        ),
-    )
-    return tf.ensure_shape(rgb, [None, None, 3])
+    return tf.ensure_shape(_rgb(pixels, image_bytes, head), [None, None, 3])
 
 
 def center_crop_and_resize(images, image_size, crop_proportion):
@@ -125,12 +116,12 @@ def center_crop_and_resize(images, image_size, crop_proportion):
             "`images` must be [h, w, 3] or [B, h, w, 3]. "
             f"Received: images of shape {images.shape}"
         )
-    images = _unit_float(images)
     shape = tf.shape(images)
     y, x, crop_height, crop_width = center_box(
         shape[-3], shape[-2], (height, width), crop_proportion
     )
     images = images[..., y : y + crop_height, x : x + crop_width, :]
+    images = to_float(images)
     images = tf.image.resize(images, (height, width), method="bicubic")
     return tf.clip_by_value(images, 0.0, 1.0)
 
@@ -186,6 +177,24 @@ def center_box(height, width, image_size, crop_proportion):
     return y, x, box_height, box_width
 
 
+def to_float(images):
+    """Images as float32 in [0, 1]: uint8 is scaled, floats are cast.
+
+    Raises:
+        ValueError: for any other dtype.
+    """
+    images = tf.convert_to_tensor(images)
+    if images.dtype == tf.uint8:
+        # Google multiplies, too; dividing rounds some values differently.
+        return tf.cast(images, tf.float32) * (1 / 255)
+    if images.dtype.is_floating:
+        return tf.cast(images, tf.float32)
+    raise ValueError(
+        "`images` must be uint8, or float in [0, 1]. "
+        f"Received: images of dtype {images.dtype.name}"
+    )
+
+
 def _whole_pixels(length, limit):
     return tf.clip_by_value(tf.cast(tf.math.rint(length), tf.int32), 1, limit)
 
@@ -202,57 +211,31 @@ def _height_width(image_size):
     return height, width
 
 
-def _unit_float(images):
-    if images.dtype == tf.uint8:
-        return tf.cast(images, tf.float32) * (1 / 255)
-    if images.dtype.is_floating:
-        return tf.cast(images, tf.float32)
-    raise ValueError(
-        "`images` must be uint8, or float in [0, 1]. "
-        f"Received: images of dtype {images.dtype.name}"
+def _rgb(pixels, image_bytes, head):
+    channels = tf.shape(pixels)[-1]
+    bmp = image_headers.is_bmp(head)
+
+    def look_up():
+        palette = image_headers.bmp_palette(image_bytes, head)
+        return tf.gather(palette, tf.cast(pixels[..., 0], tf.int32))
+
+    def colour():
+        chosen = tf.where(channels >= 3, [0, 1, 2], [0, 0, 0])
+        return tf.gather(pixels, chosen, axis=-1)
+
+    return tf.case(
+        [
+            (channels == 3, lambda: pixels),
+            (bmp & (channels == 1), look_up),
+            (bmp | (channels == 1), colour),
+        ],
+        default=lambda: _over_white(colour(), pixels[..., -1:]),
     )
-
-
-def _header(image_bytes):
-    """The first bytes, followed by zeros: [64] int32."""
-    head = tf.strings.substr(image_bytes, 0, _HEADER_BYTES)
-    padded = tf.strings.join([head, b"\0" * _HEADER_BYTES])
-    raw = tf.io.decode_raw(padded, tf.uint8)[:_HEADER_BYTES]
-    return tf.cast(raw, tf.int32)
-
-
-def _starts_with(header, magic, offset=0):
-    return tf.reduce_all(
-        header[offset : offset + len(magic)] == tf.constant(list(magic))
-    )
-
-
-def _require(condition, message):
-    return tf.debugging.Assert(condition, [message])
-
-
-def _bmp_palette(image_bytes, header):
-    """The colours of a BMP of 8 bits: [256, 3] uint8, missing ones black."""
-    start = 14 + header[14]
-    length = tf.minimum(4 * 256, tf.strings.length(image_bytes) - start)
-    colours = tf.strings.substr(image_bytes, start, length)
-    colours = tf.strings.join([colours, b"\0" * (4 * 256)])
-    raw = tf.io.decode_raw(colours, tf.uint8)[: 4 * 256]
-    return tf.reshape(raw, [256, 4])[:, 2::-1]
-
-
-def _look_up(pixels, palette):
-    return tf.gather(palette, tf.cast(pixels[..., 0], tf.int32))
-
-
-def _colour(pixels, channels):
-    """The first three channels, or grey three times."""
-    chosen = tf.where(channels >= 3, [0, 1, 2], [0, 0, 0])
-    return tf.gather(pixels, chosen, axis=-1)
 
 
 def _over_white(rgb, alpha):
     """Blends in integers, rounded; opaque pixels keep their exact value."""
-    rgb, alpha = tf.cast(rgb, tf.int32), tf.cast(alpha, tf.int32)
+    # The largest intermediate is 255 * 255 + 127, which 16 bits hold.
+    rgb, alpha = tf.cast(rgb, tf.uint16), tf.cast(alpha, tf.uint16)
     blended = rgb * alpha + 255 * (255 - alpha)
     return tf.cast((blended + 127) // 255, tf.uint8)
