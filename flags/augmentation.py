@@ -1,0 +1,67 @@
+"""Augmentation: how the two views of an image are made."""
+
+from simclr_keras.flags import data
+from simclr_keras.flags import definitions
+
+_COLOR_JITTER_STRENGTH = definitions.number(
+    "color_jitter_strength",
+    1.0,
+    "Strength s of the colour jitter: brightness, contrast and saturation "
+    "within 1 +- 0.8 s, hue within +- 0.2 s; 0 turns it off. Paper: 1 for "
+    "ImageNet, 0.5 for CIFAR-10.",
+    minimum=0,
+    maximum=1.25,
+)
+_USE_BLUR = definitions.switch(
+    "use_blur",
+    True,
+    "Blur half of the views with a Gaussian kernel of a tenth of the image "
+    "size. Paper: on for ImageNet, off for CIFAR-10.",
+)
+_CROP = definitions.choice(
+    "crop",
+    "google",
+    ["google", "torchvision"],
+    "Sampler of the random crop. google: TensorFlow's, behind all published "
+    "SimCLR results. torchvision: area 8 to 100 %, log-uniform aspect "
+    "ratio, as most PyTorch code.",
+)
+_BRIGHTNESS = definitions.choice(
+    "brightness",
+    "multiplicative",
+    ["multiplicative", "additive"],
+    "How the jitter changes brightness: by a factor (SimCLRv2) or by an "
+    "offset (SimCLR of 2020).",
+)
+_BLUR_SIGMA = definitions.choice(
+    "blur_sigma",
+    "image",
+    ["image", "view"],
+    "Draw the blur's standard deviation, 0.1 to 2 pixels, for each image or, "
+    "as Google's code, once for all images of a view.",
+)
+_SOLARIZE = definitions.number(
+    "solarize",
+    0.0,
+    "Share of views whose bright pixels are inverted. Not part of SimCLR.",
+    minimum=0,
+    maximum=1,
+)
+
+
+def augmenter():
+    """Arguments of `simclr_keras.augmenter`."""
+    return {
+        "image_size": data.image_size(),
+        "strength": _COLOR_JITTER_STRENGTH.value,
+        "blur": _USE_BLUR.value,
+        "crop": crop(),
+        "brightness": _BRIGHTNESS.value,
+        "blur_sigma": _BLUR_SIGMA.value,
+        "solarize": _SOLARIZE.value,
+    }
+
+
+def crop():
+    """The crop's sampler, which host-side cropping must share."""
+    return _CROP.value

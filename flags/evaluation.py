@@ -1,0 +1,97 @@
+"""Evaluation: what is measured, during training and after it."""
+
+from simclr_keras.flags import data
+from simclr_keras.flags import definitions
+from simclr_keras.flags import run
+
+_LINEAREVAL_WHILE_PRETRAINING = definitions.switch(
+    "lineareval_while_pretraining",
+    True,
+    "Train a linear classifier beside the encoder, where there are labels, "
+    "and show its accuracy. It has no influence on the encoder.",
+)
+_EVALUATIONS = definitions.choices(
+    "evaluations",
+    ["linear_probe", "knn"],
+    ["linear_probe", "knn"],
+    "What is measured on the frozen encoder after training, each beside raw "
+    "pixels and a random encoder.",
+)
+_LABELS_PER_CLASS = definitions.integers(
+    "labels_per_class",
+    [5, 10],
+    "Numbers of labelled images per class on which the linear probe is fitted "
+    "besides all of them.",
+    minimum=1,
+)
+_LABEL_DRAWS = definitions.integer(
+    "label_draws",
+    5,
+    "Random draws of these labelled images; mean and spread over them are "
+    "reported.",
+    minimum=1,
+)
+_KNN_K = definitions.integer(
+    "knn_k",
+    200,
+    "Nearest training images that vote in kNN; at most all of them vote.",
+    minimum=1,
+)
+_KNN_TEMPERATURE = definitions.number(
+    "knn_temperature",
+    0.1,
+    "Temperature of the votes: weight exp(cosine similarity / temperature).",
+    above=0,
+)
+_EVAL_BATCH_SIZE = definitions.integer(
+    "eval_batch_size",
+    256,
+    "Images per step in evaluation; no influence on results.",
+    minimum=1,
+)
+_EVAL_STEPS = definitions.integer(
+    "eval_steps",
+    0,
+    "Batches of --eval_split to evaluate on; 0 takes all of it.",
+    minimum=0,
+)
+_EVAL_NAME = definitions.text(
+    "eval_name", None, "Name of the evaluation; Google's TF1 code used it."
+)
+
+
+def lineareval_while_pretraining():
+    """Whether to train an online probe where there are labels."""
+    return _LINEAREVAL_WHILE_PRETRAINING.value
+
+
+def evaluations():
+    """Names of the evaluations to run, a list."""
+    return list(_EVALUATIONS.value)
+
+
+def linear_probe():
+    """Arguments of `evaluation.linear_probe.run` besides model and data."""
+    first = run.seed()
+    return {
+        "labels_per_class": list(_LABELS_PER_CLASS.value),
+        "seeds": list(range(first, first + _LABEL_DRAWS.value)),
+    }
+
+
+def knn():
+    """Arguments of `evaluation.knn.run` besides model and data."""
+    return {"k": _KNN_K.value, "temperature": _KNN_TEMPERATURE.value}
+
+
+def pipeline():
+    """Arguments of `simclr_keras.data.pipelines.evaluation`."""
+    return {
+        "batch_size": _EVAL_BATCH_SIZE.value,
+        "image_size": data.image_size(),
+    }
+
+
+def num_batches():
+    """Batches of the evaluation split to use; -1 (`take`'s all) for all."""
+    return _EVAL_STEPS.value or -1

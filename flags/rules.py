@@ -1,0 +1,151 @@
+"""What flags forbid each other, and what looks like a mistake.
+
+All functions take `values`, name -> value of every flag, and `given`, name ->
+"command line" or "flagfile" for those that the user set.
+"""
+
+import os
+
+from simclr_keras.flags import catalogue
+from simclr_keras.flags import data
+
+# flags, the flag that silences them, the values with which it does
+_SILENCED = (
+    (("train_epochs",), "train_steps", lambda steps: steps > 0),
+    (("checkpoint_epochs",), "checkpoint_steps", lambda steps: steps > 0),
+    (("num_proj_layers",), "proj_head_mode", lambda m: m != "nonlinear"),
+    (("proj_out_dim",), "proj_head_mode", lambda mode: mode == "none"),
+    (("momentum",), "optimizer", lambda name: name in ("adam", "adamw")),
+    (
+        ("tpu_name", "tpu_zone", "gcp_project", "master"),
+        "use_tpu",
+        lambda use: not use,
+    ),
+    (
+        ("evaluations", "labels_per_class", "label_draws"),
+        "mode",
+        lambda mode: mode == "train",
+    ),
+    (
+        ("labels_per_class", "label_draws"),
+        "evaluations",
+        lambda names: "linear_probe" not in names,
+    ),
+    (
+        ("knn_k", "knn_temperature"),
+        "evaluations",
+        lambda names: "knn" not in names,
+    ),
+    (("label_draws",), "labels_per_class", lambda sizes: not sizes),
+    (
+        ("zero_init_logits_layer", "variable_schema"),
+        "train_mode",
+        lambda mode: mode == "pretrain",
+    ),
+    (("keep_hub_module_max",), "export", lambda export: not export),
+)
+
+
+def silenced(values):
+    """Flags without effect -> the flag whose value takes it from them."""
+    return {
+        name: cause
+        for names, cause, silences in _SILENCED
+        if silences(values[cause])
+        for name in names
+    }
+
+
+def problems(values, given):
+    """One message per contradiction or missing path, in no special order."""
+    return [
+        *_contradictions(values, given),
+        *_missing_paths(values, given),
+        *_out_of_order(values),
+    ]
+
+
+def warnings(values):
+    """One message per combination that runs but is seldom meant."""
+    size, stem = values["image_size"], values["stem"]
+    messages = []
+    if values["sk_ratio"] > 0 and values["resnet_depth"] in (18, 34):
+        messages.append(
+            f"--sk_ratio={values['sk_ratio']:g} with --resnet_depth="
+            f"{values['resnet_depth']}: selective kernels need bottleneck "
+            "blocks (depth 50 or more); only stem and shortcuts change"
+        )
+    if stem == "imagenet" and size <= 32:
+        messages.append(
+            f"--stem=imagenet with --image_size={size}: this stem leaves "
+            f"{max(1, size // 4)} pixels of {size}; --stem=cifar keeps all"
+        )
+    if stem == "cifar" and size > 96:
+        messages.append(
+            f"--stem=cifar with --image_size={size}: 16 times the work and "
+            "memory of --stem=imagenet"
+        )
+    if values["use_blur"] and size <= 32:
+        messages.append(
+            f"--use_blur with --image_size={size}: the paper leaves blur out "
+            "at this size"
+        )
+    return messages
+
+
+def _contradictions(values, given):
+    for name, cause in silenced(values).items():
+        # A command line may overrule what its flagfile says.
+        overruled = (given.get(name), given.get(cause)) == (
+            "flagfile",
+            "command line",
+        )
+        if name in given and not overruled:
+            yield (
+                f"flag {_assigned(values, name)}: has no effect with "
+                f"{_assigned(values, cause)}"
+            )
+
+
+def _missing_paths(values, given):
+    dataset = values["dataset"]
+    if data.is_path(dataset) and not os.path.exists(dataset):
+        yield f"flag --dataset={dataset}: no such file or folder"
+    for name in ("checkpoint", "data_dir"):
+        made = name == "data_dir" and values["download"]
+        if name in given and not made and not _exists(values[name]):
+            yield f"flag --{name}={values[name]}: no such file or folder"
+    for name in ("model_dir", "data_dir"):
+        if os.path.isfile(values[name] or ""):
+            yield f"flag --{name}={values[name]}: is a file, not a folder"
+
+
+def _out_of_order(values):
+    block = values["fine_tune_after_block"]
+    if block > -1 and values["train_mode"] == "pretrain":
+        yield (
+            f"flag --fine_tune_after_block={block}: must be -1 with "
+            "--train_mode=pretrain, which trains every block"
+        )
+    layers = {"none": 0, "linear": 1}.get(
+        values["proj_head_mode"], values["num_proj_layers"]
+    )
+    if values["ft_proj_selector"] > layers:
+        yield (
+            f"flag --ft_proj_selector={values['ft_proj_selector']}: must be "
+            f"at most {layers}, the layers of the projection head"
+        )
+    warmup, epochs = values["warmup_epochs"], values["train_epochs"]
+    if not values["train_steps"] and warmup >= epochs:
+        yield (
+            f"flag --warmup_epochs={warmup:g}: must be less than "
+            f"--train_epochs={epochs}"
+        )
+
+
+def _assigned(values, name):
+    return f"--{name}={catalogue.as_text(values[name])}"
+
+
+def _exists(path):
+    return "://" in path or os.path.exists(path)

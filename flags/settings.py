@@ -1,0 +1,159 @@
+"""Settings: every flag's value in this run, and where it came from."""
+
+import dataclasses
+import os
+import textwrap
+
+from simclr_keras.flags import catalogue
+from simclr_keras.flags import command_line
+from simclr_keras.flags import recipes
+from simclr_keras.flags import rules
+from simclr_keras.flags import unsupported
+
+_WIDTH = 79
+
+
+@dataclasses.dataclass(frozen=True)
+class Resolved:
+    """Every flag of this package, resolved.
+
+    Attributes:
+        recipe: `recipes.Recipe` that filled in what was not given.
+        settings: flag name -> (value, origin), where origin is one of
+            "command line", "flagfile", "recipe", "default".
+        notes: list of str, what is accepted and seldom meant.
+    """
+
+    recipe: recipes.Recipe
+    settings: dict
+    notes: list
+
+    def __getitem__(self, name):
+        return self.settings[name]
+
+    def as_dict(self):
+        """Flag name -> {"value", "origin"}, for JSON."""
+        return {
+            name: {"value": value, "origin": origin}
+            for name, (value, origin) in self.settings.items()
+        }
+
+    def lines(self):
+        """Every value as text: the user's and the recipe's, then the rest."""
+        rows = [
+            (name, catalogue.as_text(value), origin)
+            for name, (value, origin) in self.settings.items()
+            if origin in ("command line", "recipe")
+        ]
+        name_width, value_width = (
+            max((len(row[column]) for row in rows), default=0)
+            for column in (0, 1)
+        )
+        return [
+            f"recipe: {self.recipe.name} ({self.recipe.source})",
+            *(
+                f"  {name:{name_width}}  {value:{value_width}}  {origin}"
+                for name, value, origin in rows
+            ),
+            *self._paragraph("flagfile"),
+            *self._paragraph("default"),
+            *(f"note: {note}" for note in self.notes),
+        ]
+
+    def _paragraph(self, origin):
+        listed = [
+            f"{name}={catalogue.as_text(value)}"
+            for name, (value, from_) in self.settings.items()
+            if from_ == origin
+        ]
+        return textwrap.wrap(
+            f"{origin}: {', '.join(listed)}" if listed else "",
+            _WIDTH,
+            subsequent_indent="  ",
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
+
+
+def resolve(given, *, image_size=None, num_examples=None):
+    """Fills in the flags that were not given, from the data set's recipe.
+
+    Exits with code 2, as `parse` does, if the result does not fit together.
+
+    Args:
+        given: what `parse` returned.
+        image_size: int, height and width of the data's images in pixels, or
+            what is typical of them; None if not known.
+        num_examples: int, number of training images; None if not known.
+
+    Returns:
+        `Resolved`; the flags themselves hold the same values from here on.
+    """
+    recipe, filled = recipes.settings(
+        catalogue.values(),
+        given,
+        image_size=image_size,
+        num_examples=num_examples,
+    )
+    definitions = catalogue.definitions()
+    for name, value in filled.items():
+        flag = definitions[name]
+        flag.value = flag.parser.parse(value)
+    values = catalogue.values()
+    found = rules.problems(values, given) + _too_few(values, num_examples)
+    if found:
+        command_line.refuse(*found)
+    return Resolved(
+        recipe,
+        {
+            name: (value, _origin(name, given, filled))
+            for name, value in values.items()
+        },
+        rules.warnings(values) + unsupported.notes(values),
+    )
+
+
+def snapshot(path):
+    """Writes the flags' values as a file for `--flagfile`, or nothing at all.
+
+    Values without effect beside the others are left out, so that reading the
+    file back meets no contradiction.
+    """
+    values = catalogue.values()
+    silenced = rules.silenced(values)
+    lines = ["# Every setting of this run, for --flagfile."]
+    for title, group in catalogue.concerns():
+        lines += ["", f"# {title}"]
+        lines += [
+            flag.serialize()
+            for flag in group
+            if flag.value is not None and flag.name not in silenced
+        ]
+    partial = f"{path}.partial"
+    with open(partial, "w", encoding="utf-8") as file:
+        file.write("\n".join(lines) + "\n")
+    os.replace(partial, path)
+
+
+def _origin(name, given, filled):
+    return given.get(name) or ("recipe" if name in filled else "default")
+
+
+def _too_few(values, num_examples):
+    batch, warmup = values["train_batch_size"], values["warmup_epochs"]
+    steps = values["train_steps"]
+    if not num_examples:
+        return []
+    found = []
+    if batch > num_examples:
+        found.append(
+            f"flag --train_batch_size={batch}: must be at most {num_examples}, "
+            "the number of training images"
+        )
+    if steps and warmup * num_examples // batch >= steps:
+        found.append(
+            f"flag --warmup_epochs={warmup:g}: must be less than "
+            f"--train_steps={steps}, which are {steps * batch / num_examples:g}"
+            " epochs"
+        )
+    return found

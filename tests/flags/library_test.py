@@ -1,0 +1,96 @@
+"""What flags hand to the library fits the library's signatures."""
+
+import importlib
+import inspect
+
+import pytest
+
+from simclr_keras.flags import augmentation
+from simclr_keras.flags import data
+from simclr_keras.flags import evaluation
+from simclr_keras.flags import export
+from simclr_keras.flags import model
+from simclr_keras.flags import optimization
+
+# arguments from flags, the callable, what train.py adds, and the defaults
+# that differ for a reason: flags know no data set, functions do not either.
+_BINDINGS = [
+    (model.resnet, "resnet:resnet", (), {"stem", "seed"}),
+    (model.projection_head, "heads:projection_head", ("features",), {"seed"}),
+    (
+        model.simclr,
+        "simclr:SimCLR",
+        ("encoder", "projection_head", "augmenter", "num_classes"),
+        set(),
+    ),
+    (augmentation.augmenter, "augment:augmenter", (), set()),
+    (
+        optimization.total_steps,
+        "schedules:total_steps",
+        ("num_examples",),
+        set(),
+    ),
+    (
+        optimization.warmup_steps,
+        "schedules:warmup_steps",
+        ("num_examples",),
+        set(),
+    ),
+    (
+        optimization.scaled_learning_rate,
+        "schedules:scaled_learning_rate",
+        (),
+        set(),
+    ),
+    (
+        optimization.optimizer,
+        "optimizers:optimizer",
+        ("learning_rate",),
+        set(),
+    ),
+    (data.source, "data:open_source", (), set()),
+    (
+        data.pretraining,
+        "data.pipelines:pretraining",
+        ("split", "first_step", "num_steps", "crop"),
+        set(),
+    ),
+    (evaluation.pipeline, "data.pipelines:evaluation", ("split",), set()),
+    (
+        evaluation.linear_probe,
+        "evaluation.linear_probe:run",
+        ("encoder", "train", "test"),
+        set(),
+    ),
+    (
+        evaluation.knn,
+        "evaluation.knn:run",
+        ("encoder", "train", "test"),
+        set(),
+    ),
+    (
+        export.export_saved_model,
+        "export:export_saved_model",
+        ("encoder", "path", "classifier"),
+        set(),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "target", "added", "different"),
+    _BINDINGS,
+    ids=[target for _, target, _, _ in _BINDINGS],
+)
+def test_arguments_bind_and_defaults_agree(
+    parse, arguments, target, added, different
+):
+    parse()
+    module, name = target.split(":")
+    callee = getattr(importlib.import_module(f"simclr_keras.{module}"), name)
+    signature = inspect.signature(callee)
+    signature.bind(**arguments(), **dict.fromkeys(added))
+    for argument, value in arguments().items():
+        default = signature.parameters[argument].default
+        if default is not inspect.Parameter.empty and argument not in different:
+            assert value == default, argument

@@ -1,0 +1,149 @@
+"""Resolving, printing and keeping every value of a run."""
+
+import json
+import os
+
+import pytest
+
+from simclr_keras.flags import catalogue
+from simclr_keras.flags import settings
+
+
+def _resolve(given):
+    return settings.resolve(given, image_size=28, num_examples=60_000)
+
+
+class TestResolve:
+    def test_every_value_with_its_origin(self, parse, tmp_path):
+        file = tmp_path / "a.flags"
+        file.write_text("--resnet_depth=34\n")
+        resolved = _resolve(
+            parse(f"--flagfile={file}", "--dataset=kmnist", "--nouse_blur")
+        )
+        assert list(resolved.settings) == list(catalogue.definitions())
+        assert resolved["dataset"] == ("kmnist", "command line")
+        assert resolved["use_blur"] == (False, "command line")
+        assert resolved["resnet_depth"] == (34, "flagfile")
+        assert resolved["image_size"] == (28, "recipe")
+        assert resolved["momentum"] == (0.9, "default")
+        assert resolved.recipe.name == "small images"
+
+    def test_flags_hold_the_resolved_values(self, parse):
+        resolved = _resolve(parse("--dataset=kmnist"))
+        values = catalogue.values()
+        assert values == {name: resolved[name][0] for name in values}
+        assert values["width_multiplier"] == 0.25
+
+    @pytest.mark.parametrize(
+        ("arguments", "problem"),
+        [
+            (
+                "--train_batch_size=4096",
+                "flag --train_batch_size=4096: must be at most 1437, the "
+                "number of training images",
+            ),
+            (
+                "--train_steps=5 --warmup_epochs=2",
+                "flag --warmup_epochs=2: must be less than --train_steps=5",
+            ),
+        ],
+    )
+    def test_refuses_what_the_data_contradict(
+        self, parse, capsys, arguments, problem
+    ):
+        given = parse(*arguments.split())
+        with pytest.raises(SystemExit) as exit_info:
+            settings.resolve(given, image_size=8, num_examples=1437)
+        assert exit_info.value.code == 2
+        assert problem in capsys.readouterr().err
+
+    def test_notes(self, parse):
+        given = parse("--cache_dataset", "--sk_ratio=0.1")
+        resolved = settings.resolve(given, image_size=8, num_examples=1437)
+        assert len(resolved.notes) == 2
+        assert "--cache_dataset has no effect" in resolved.notes[1]
+        assert [
+            line.removeprefix("note: ")
+            for line in resolved.lines()
+            if line.startswith("note: ")
+        ] == resolved.notes
+        assert _resolve(parse()).notes == []
+
+
+class TestResolved:
+    def test_lines_show_every_value_once(self, parse, tmp_path):
+        file = tmp_path / "a.flags"
+        file.write_text("--resnet_depth=34\n")
+        lines = _resolve(parse(f"--flagfile={file}", "--seed=3")).lines()
+        assert max(len(line) for line in lines) < 80
+        text = "\n".join(lines)
+        for name, value in catalogue.values().items():
+            shown = catalogue.as_text(value)
+            row = any(line.split()[:2] == [name, shown] for line in lines)
+            assert row != (f" {name}={shown}" in text)
+        rows = [line.split() for line in lines]
+        assert ["seed", "3", "command", "line"] in rows
+        assert ["image_size", "16", "recipe"] in rows
+        assert any(
+            line.startswith("flagfile: resnet_depth=34") for line in lines
+        )
+
+    def test_columns_are_aligned(self, parse):
+        lines = _resolve(parse("--temperature=0.25")).lines()
+        rows = [line for line in lines if line.endswith("recipe")]
+        assert len({line.rindex("recipe") for line in rows}) == 1
+
+    def test_as_dict_survives_json(self, parse):
+        resolved = _resolve(parse("--labels_per_class=1,2"))
+        restored = json.loads(json.dumps(resolved.as_dict()))
+        assert restored == resolved.as_dict()
+        assert restored["labels_per_class"] == {
+            "value": [1, 2],
+            "origin": "command line",
+        }
+
+
+class TestSnapshot:
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            "",
+            "--dataset=cifar10 --labels_per_class= --noexport",
+            "--train_steps=40 --checkpoint_steps=7 --evaluations=knn",
+            "--proj_head_mode=none --optimizer=adamw --weight_decay=1e-5",
+            "--mode=train --model_dir=runs/with#sign --train_split=train[:9%]",
+        ],
+    )
+    def test_reads_back_to_the_same_run(self, parse, tmp_path, arguments):
+        before = _resolve(parse(*arguments.split()))
+        path = tmp_path / "run.flags"
+        settings.snapshot(path)
+        after = _resolve(parse(f"--flagfile={path}"))
+        for name, (value, _) in before.settings.items():
+            assert after[name][0] == value
+        assert after.notes == before.notes
+
+    def test_holds_our_flags_only(self, parse, tmp_path):
+        _resolve(parse())
+        path = tmp_path / "run.flags"
+        settings.snapshot(path)
+        names = {
+            line.removeprefix("--").partition("=")[0]
+            for line in path.read_text().splitlines()
+            if line.startswith("--")
+        }
+        ours = set(catalogue.definitions())
+        assert names <= ours | {f"no{name}" for name in ours}
+
+    def test_is_written_whole_or_not_at_all(self, parse, tmp_path, monkeypatch):
+        parse()
+        path = tmp_path / "run.flags"
+        path.write_text("old")
+
+        def disk_full(source, target):
+            raise OSError("No space left on device")
+
+        monkeypatch.setattr(os, "replace", disk_full)
+        with pytest.raises(OSError, match="No space"):
+            settings.snapshot(path)
+        assert path.read_text() == "old"
