@@ -27,7 +27,7 @@ def crop_proportion(image_size):
         image_size: int, or (height, width). Up to 32 pixels the whole image
             is used, as in Google's code.
     """
-    largest = max(_height_width(image_size))
+    largest = max(height_width(image_size))
     return 1.0 if largest <= _LARGEST_UNCROPPED else _CROP_PROPORTION
 
 
@@ -104,7 +104,7 @@ def center_crop_and_resize(images, image_size, crop_proportion):
     Raises:
         ValueError: for another dtype or rank, or a setting out of range.
     """
-    height, width = _height_width(image_size)
+    height, width = height_width(image_size)
     if not 0.0 < crop_proportion <= 1.0:
         raise ValueError(
             "`crop_proportion` must be in (0, 1]. "
@@ -155,7 +155,7 @@ def center_box(height, width, image_size, crop_proportion):
     Returns:
         (y, x, box height, box width), int32 scalars.
     """
-    target_height, target_width = _height_width(image_size)
+    target_height, target_width = height_width(image_size)
     aspect = target_width / target_height
     height_float = tf.cast(height, tf.float32)
     width_float = tf.cast(width, tf.float32)
@@ -175,6 +175,23 @@ def center_box(height, width, image_size, crop_proportion):
     y = (height - box_height + 1) // 2
     x = (width - box_width + 1) // 2
     return y, x, box_height, box_width
+
+
+def height_width(image_size):
+    """(height, width) of an `image_size`, which may be one int for both.
+
+    Raises:
+        ValueError: if a side is below 1.
+    """
+    if isinstance(image_size, numbers.Integral):
+        image_size = (image_size, image_size)
+    height, width = (int(side) for side in image_size)
+    if height < 1 or width < 1:
+        raise ValueError(
+            "`image_size` must be at least 1. "
+            f"Received: image_size={(height, width)}"
+        )
+    return height, width
 
 
 def to_float(images):
@@ -197,18 +214,6 @@ def to_float(images):
 
 def _whole_pixels(length, limit):
     return tf.clip_by_value(tf.cast(tf.math.rint(length), tf.int32), 1, limit)
-
-
-def _height_width(image_size):
-    if isinstance(image_size, numbers.Integral):
-        image_size = (image_size, image_size)
-    height, width = (int(side) for side in image_size)
-    if height < 1 or width < 1:
-        raise ValueError(
-            "`image_size` must be at least 1. "
-            f"Received: image_size={(height, width)}"
-        )
-    return height, width
 
 
 def _rgb(pixels, image_bytes, head):

@@ -1,0 +1,138 @@
+"""Writes a SavedModel that needs nothing but TensorFlow."""
+
+import json
+import os
+import pathlib
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import simclr_keras
+from simclr_keras import preprocessing
+from simclr_keras.export import decoding
+from simclr_keras.export import versions
+from simclr_keras.export.signatures import Network
+from simclr_keras.export.signatures import signatures
+
+
+def export_saved_model(
+    encoder: keras.Model,
+    path: str | os.PathLike,
+    *,
+    image_size: int | tuple[int, int],
+    classifier: keras.Layer | None = None,
+    projection_head: keras.Model | None = None,
+    class_names: Sequence[str] | None = None,
+) -> pathlib.Path:
+    """Writes encoder and heads with their preprocessing as one SavedModel.
+
+    Its signatures are those of `simclr_keras.export.signatures`; beside it
+    stands `metadata.json` with sizes, class names, signatures and versions.
+
+    Args:
+        encoder: model of [B, S, S, 3] float32 images in [0, 1] -> [B, F].
+        path: the version's folder, as "saved_model/1"; must not exist.
+        image_size: int, or (height, width), that the encoder takes.
+        classifier: model of features [B, F] -> logits [B, K], such as a
+            linear probe; without it there is no `classify`.
+        projection_head: model of [B, F] -> [B, D]; adds the output
+            `projection` to `embed`.
+        class_names: K strings, kept in `metadata.json`.
+
+    Returns:
+        `path`, as a pathlib.Path.
+
+    Raises:
+        ValueError: if `path` is no new integer version, or encoder, heads,
+            `image_size` and `class_names` do not fit together.
+    """
+    path = versions.check_new(path)
+    size = preprocessing.height_width(image_size)
+    widths = _widths(encoder, classifier, projection_head, size)
+    if class_names is not None and len(class_names) != widths.get("classes"):
+        raise ValueError(
+            "`class_names` must have one name per output of `classifier`, "
+            f"{widths.get('classes', 0)}. Received: {len(class_names)} names"
+        )
+    archive = keras.export.ExportArchive()
+    for layer in (encoder, classifier, projection_head):
+        if layer is not None:
+            archive.track(layer)
+    network = Network(encoder, classifier, projection_head, size)
+    described = {}
+    for name, (function, spec) in signatures(network).items():
+        endpoint = archive.add_endpoint(name, function, [spec])
+        described[name] = _described(endpoint, spec)
+    metadata = _metadata(size, widths, class_names, described)
+    with versions.new_version(path) as folder:
+        archive.write_out(folder, verbose=False)
+        text = json.dumps(metadata, indent=2, ensure_ascii=False)
+        (folder / versions.METADATA).write_text(text + "\n", encoding="utf-8")
+    return path
+
+
+def _metadata(size, widths, class_names, described):
+    return {
+        "image_size": list(size),
+        "crop_proportion": preprocessing.crop_proportion(size),
+        "max_pixels": decoding.MAX_PIXELS,
+        "widths": widths,
+        "class_names": None if class_names is None else list(class_names),
+        "signatures": described,
+        "versions": {
+            "simclr_keras": simclr_keras.__version__,
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+        },
+    }
+
+
+def _widths(encoder, classifier, projection_head, size):
+    """Sizes of all outputs, found by running one blank image through."""
+    expected = getattr(encoder, "input_shape", None)
+    given = (None, *size, 3)
+    if isinstance(expected, tuple) and not _compatible(expected, given):
+        raise ValueError(
+            "`image_size` must be what the encoder takes, which is "
+            f"{expected}. Received: image_size={size}"
+        )
+    features = encoder(np.zeros((1, *size, 3), np.float32), training=False)
+    widths = {"features": _width("encoder", features)}
+    if classifier is not None:
+        logits = classifier(features, training=False)
+        widths["classes"] = _width("classifier", logits)
+    if projection_head is not None:
+        projection = projection_head(features, training=False)
+        widths["projection"] = _width("projection_head", projection)
+    return widths
+
+
+def _compatible(expected, given):
+    return tf.TensorShape(expected).is_compatible_with(given)
+
+
+def _width(argument, outputs):
+    if not tf.is_tensor(outputs) or outputs.shape.rank != 2:
+        received = getattr(outputs, "shape", type(outputs).__name__)
+        raise ValueError(
+            f"`{argument}` must return one tensor [B, features]. "
+            f"Received: outputs of {received}"
+        )
+    return outputs.shape[-1]
+
+
+def _described(endpoint, spec):
+    outputs = endpoint.get_concrete_function().structured_outputs
+    return {
+        "inputs": {spec.name: _field(spec)},
+        "outputs": {name: _field(value) for name, value in outputs.items()},
+    }
+
+
+def _field(spec):
+    shape = ["B", *spec.shape[1:]]
+    if len(shape) == 4:
+        shape[1:3] = ["h", "w"]
+    return {"dtype": spec.dtype.name, "shape": shape}
