@@ -1,0 +1,47 @@
+"""The files of a run as Keras models, to be exported."""
+
+import os
+
+import keras
+import numpy as np
+
+
+def load_encoder(path: str | os.PathLike) -> keras.Model:
+    """The model in a .keras file, for inference."""
+    return keras.saving.load_model(path, compile=False)
+
+
+def load_probe(path: str | os.PathLike | None):
+    """A linear probe kept in an .npz file, as a Keras model.
+
+    Args:
+        path: file with `kernel` [F, K], `bias` [K] and, where known,
+            `class_names` [K]; or None.
+
+    Returns:
+        (model of [B, F] -> [B, K] logits, list of K str or None); both are
+        None without a path.
+
+    Raises:
+        ValueError: if an array is missing or the shapes do not agree.
+    """
+    if path is None:
+        return None, None
+    with np.load(path, allow_pickle=False) as arrays:
+        missing = {"kernel", "bias"} - set(arrays)
+        if missing:
+            raise ValueError(f"{path} has no array {sorted(missing)[0]!r}")
+        kernel, bias = arrays["kernel"], arrays["bias"]
+        names = arrays["class_names"] if "class_names" in arrays else None
+    if kernel.ndim != 2 or bias.shape != kernel.shape[1:]:
+        raise ValueError(
+            "`kernel` must be [F, K] and `bias` [K]. "
+            f"Received: {kernel.shape} and {bias.shape} in {path}"
+        )
+    inputs = keras.Input((kernel.shape[0],))
+    dense = keras.layers.Dense(
+        kernel.shape[1], dtype="float32", name="linear_probe"
+    )
+    model = keras.Model(inputs, dense(inputs))
+    dense.set_weights([kernel, bias])
+    return model, None if names is None else [str(name) for name in names]
