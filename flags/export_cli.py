@@ -4,6 +4,7 @@ They have a registry of their own, since both commands have a --model_dir and
 an --image_size, with different meanings.
 """
 
+import copy
 import os
 import sys
 import textwrap
@@ -25,28 +26,28 @@ class _Side(flags.ArgumentParser):
         raise ValueError("must be a whole number of at least 1")
 
 
-_MODEL_DIR = flags.DEFINE_string(
+flags.DEFINE_string(
     "model_dir",
     None,
     "Directory of a finished run of train.py: its encoder.keras is exported, "
     "with its linear_probe.npz as classifier if there is one.",
     flag_values=_REGISTRY,
 )
-_ENCODER = flags.DEFINE_string(
+flags.DEFINE_string(
     "encoder",
     None,
     "A Keras model file of images [B, H, W, 3] in [0, 1] to features [B, F], "
     "in place of --model_dir; needs --image_size and --output.",
     flag_values=_REGISTRY,
 )
-_LINEAR_PROBE = flags.DEFINE_string(
+flags.DEFINE_string(
     "linear_probe",
     None,
     "An .npz file with `kernel` [F, K], `bias` [K] and perhaps `class_names` "
     "[K]; adds classes and their probabilities to the model's answers.",
     flag_values=_REGISTRY,
 )
-_IMAGE_SIZE = flags.DEFINE(
+flags.DEFINE(
     _Side(),
     "image_size",
     None,
@@ -54,7 +55,7 @@ _IMAGE_SIZE = flags.DEFINE(
     "it is the run's.",
     flag_values=_REGISTRY,
 )
-_OUTPUT = flags.DEFINE_string(
+flags.DEFINE_string(
     "output",
     None,
     "The folder to serve from, in which the next version is written; or a "
@@ -63,6 +64,7 @@ _OUTPUT = flags.DEFINE_string(
     flag_values=_REGISTRY,
 )
 
+_NAMES = ("model_dir", "encoder", "linear_probe", "image_size", "output")
 _PROGRAM = "simclr-export"
 _HELP = ("--help", "-help", "-h", "-?", "--helpshort", "--helpfull")
 _INTRODUCTION = """\
@@ -90,17 +92,13 @@ def parse(argv=None):
     if not set(argv[1:]).isdisjoint(_HELP):
         print(help_text())
         raise SystemExit(0)
+    # Values are an answer here, no state of the module.
+    registry = copy.deepcopy(_REGISTRY)
     try:
-        rest = _REGISTRY(argv)[1:]
+        rest = registry(argv)[1:]
     except flags.Error as error:
         refuse(str(error))
-    values = {
-        "model_dir": _path(_MODEL_DIR.value),
-        "encoder": _path(_ENCODER.value),
-        "linear_probe": _path(_LINEAR_PROBE.value),
-        "image_size": _IMAGE_SIZE.value,
-        "output": _path(_OUTPUT.value),
-    }
+    values = {name: _expanded(registry[name].value) for name in _NAMES}
     problem = _problem(values, rest)
     if problem:
         refuse(problem)
@@ -117,12 +115,12 @@ def refuse(message):
 def help_text():
     """What --help prints."""
     lines = [_INTRODUCTION]
-    for holder in (_MODEL_DIR, _ENCODER, _LINEAR_PROBE, _IMAGE_SIZE, _OUTPUT):
-        metavar = "N" if holder is _IMAGE_SIZE else "PATH"
-        lines.append(f"  --{holder.name}={metavar}")
+    for name in _NAMES:
+        metavar = "N" if name == "image_size" else "PATH"
+        lines.append(f"  --{name}={metavar}")
         lines.append(
             textwrap.fill(
-                _REGISTRY[holder.name].help,
+                _REGISTRY[name].help,
                 width=79,
                 initial_indent=" " * 6,
                 subsequent_indent=" " * 6,
@@ -131,9 +129,9 @@ def help_text():
     return "\n".join(lines)
 
 
-def _path(value):
+def _expanded(value):
     # No shell expands the tilde of --output=~/models.
-    return None if value is None else os.path.expanduser(value)
+    return os.path.expanduser(value) if isinstance(value, str) else value
 
 
 def _problem(values, rest):

@@ -1,0 +1,125 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from simclr_keras import preprocessing
+from simclr_keras.export import __main__
+
+SIZE, FEATURES, CLASSES = 12, 3, 2
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A directory as a finished run leaves it."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    inputs = keras.Input((SIZE, SIZE, 3))
+    outputs = keras.layers.GlobalAveragePooling2D()(inputs)
+    keras.Model(inputs, outputs).save(folder / "encoder.keras")
+    config = {"flags": {"image_size": SIZE}}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def save_probe(path):
+    kernel = np.arange(FEATURES * CLASSES, dtype=np.float32)
+    np.savez(
+        path,
+        kernel=kernel.reshape(FEATURES, CLASSES),
+        bias=np.zeros(CLASSES, np.float32),
+        class_names=["cat", "dog"],
+    )
+
+
+def export(*arguments):
+    __main__.main(["simclr-export", *map(str, arguments)])
+
+
+def refused(capsys, *arguments):
+    with pytest.raises(SystemExit) as raised:
+        export(*arguments)
+    assert raised.value.code == 2
+    return capsys.readouterr().err
+
+
+class TestMain:
+    def test_exports_a_run(self, run, capsys):
+        save_probe(run / "linear_probe.npz")
+        export(f"--model_dir={run}")
+        path = run / "saved_model" / "1"
+        signatures = tf.saved_model.load(path).signatures
+        images = np.random.default_rng(0).random((2, 20, 20, 3), np.float32)
+        answer = signatures["embed"](images=tf.constant(images))
+        expected = preprocessing.preprocess(images, SIZE)
+        np.testing.assert_allclose(
+            answer["embedding"], np.mean(expected, (1, 2)), rtol=1e-5
+        )
+        assert "classify" in signatures
+        metadata = json.loads((path / "metadata.json").read_text())
+        assert metadata["class_names"] == ["cat", "dog"]
+        printed = capsys.readouterr().out
+        assert f"Wrote {path}" in printed
+        assert "embedding float32 [B, 3]" in printed
+        assert "tensorflow/serving" in printed
+
+    def test_exports_a_file_as_the_next_version(self, run, tmp_path):
+        probe = tmp_path / "probe.npz"
+        save_probe(probe)
+        (tmp_path / "served" / "4").mkdir(parents=True)
+        export(
+            f"--encoder={run / 'encoder.keras'}",
+            f"--image_size={SIZE}",
+            f"--output={tmp_path / 'served'}",
+            f"--linear_probe={probe}",
+        )
+        path = tmp_path / "served" / "5"
+        assert "classify" in tf.saved_model.load(path).signatures
+        assert not (run / "saved_model").exists()
+
+    def test_without_a_probe(self, run, tmp_path):
+        export(f"--model_dir={run}", f"--output={tmp_path / 'served' / '7'}")
+        signatures = tf.saved_model.load(tmp_path / "served" / "7").signatures
+        assert "classify" not in signatures
+
+
+class TestMistakes:
+    def test_existing_version(self, run, capsys):
+        path = run / "saved_model" / "1"
+        path.mkdir(parents=True)
+        message = refused(capsys, f"--model_dir={run}", f"--output={path}")
+        assert f"--output={path} exists" in message
+        assert f"next free version is {path.with_name('2')}" in message
+
+    @pytest.mark.parametrize(
+        "missing,message",
+        [
+            ("encoder.keras", "--model_dir: there is no file"),
+            ("config.json", "give --image_size"),
+        ],
+    )
+    def test_unfinished_run(self, run, capsys, missing, message):
+        (run / missing).unlink()
+        assert message in refused(capsys, f"--model_dir={run}")
+
+    def test_no_model_file(self, run, capsys):
+        (run / "encoder.keras").write_text("no model")
+        assert "is no .keras file" in refused(capsys, f"--model_dir={run}")
+
+    def test_missing_probe(self, run, capsys):
+        message = refused(
+            capsys, f"--model_dir={run}", "--linear_probe=/nowhere.npz"
+        )
+        assert "--linear_probe: there is no file /nowhere.npz" in message
+
+    def test_output_is_a_file(self, run, capsys):
+        output = run / "config.json"
+        message = refused(capsys, f"--model_dir={run}", f"--output={output}")
+        assert "not a directory" in message
+
+    def test_wrong_image_size(self, run, capsys):
+        message = refused(capsys, f"--model_dir={run}", "--image_size=13")
+        assert "`image_size` must be what the encoder takes" in message
+        assert not (run / "saved_model").exists()
