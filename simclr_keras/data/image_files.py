@@ -1,0 +1,178 @@
+"""What image files say of themselves, read without decoding them.
+
+Plain Python: a folder is judged before TensorFlow is imported. The format
+is told from the content; names lie.
+"""
+
+import os
+import typing
+
+EXTENSIONS = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .gif .bmp .dib .webp".split()
+)
+# Formats that TensorFlow does not decode: reported rather than ignored.
+OTHER_EXTENSIONS = frozenset(
+    ".tif .tiff .heic .heif .avif .jxl .jp2 .ico .psd .tga .dcm".split()
+)
+
+_HEAD = 64
+_TAIL = 64
+_SIGNATURES = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"GIF8", "GIF"),
+    (b"BM", "BMP"),
+)
+_NOT_DECODED = (
+    (0, b"II*\0", "TIFF"),
+    (0, b"MM\0*", "TIFF"),
+    (4, b"ftyp", "HEIC or AVIF"),
+    (0, b"\0\0\0\x0cJXL ", "JPEG XL"),
+    (0, b"\xff\x0a", "JPEG XL"),
+    (0, b"\0\0\0\x0cjP  ", "JPEG 2000"),
+    (0, b"\0\0\x01\0", "ICO"),
+    (0, b"8BPS", "Photoshop"),
+    (128, b"DICM", "DICOM"),
+)
+# Frame headers of a JPEG; the other markers in this range are tables.
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+# Baseline, extended, progressive; the rest is lossless or arithmetic.
+_JPEG_USUAL = (0xC0, 0xC1, 0xC2)
+
+
+class Header(typing.NamedTuple):
+    """Height and width in pixels, and whether the file looks decodable.
+
+    `sound` is False if the end is not where it should be, or a rare variant
+    is used: only decoding the file tells.
+    """
+
+    height: int
+    width: int
+    sound: bool
+
+
+def header(path, num_bytes):
+    """The `Header` of an image file of `num_bytes` bytes.
+
+    Raises:
+        ValueError: with the reason in a few words, if it is not an image
+            that can be decoded.
+        OSError: if it cannot be read.
+    """
+    if num_bytes == 0:
+        raise ValueError("empty file")
+    with open(path, "rb") as file:
+        head = file.read(_HEAD).ljust(_HEAD, b"\0")
+        kind = _kind(head, file)
+        found = _READERS[kind](head, file, num_bytes)
+    if found.height < 1 or found.width < 1:
+        raise ValueError(f"{kind} header without a size")
+    return found
+
+
+def _kind(head, file):
+    for signature, kind in _SIGNATURES:
+        if head.startswith(signature):
+            return kind
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "WebP"
+    head += file.read(_HEAD + 4)
+    for offset, signature, kind in _NOT_DECODED:
+        if head.startswith(signature, offset):
+            raise ValueError(f"{kind} is not supported; convert it to PNG")
+    raise ValueError("not an image")
+
+
+def _tail(file):
+    file.seek(0, os.SEEK_END)
+    file.seek(max(file.tell() - _TAIL, 0))
+    return file.read()
+
+
+def _png(head, file, num_bytes):
+    return Header(
+        int.from_bytes(head[20:24], "big"),
+        int.from_bytes(head[16:20], "big"),
+        b"IEND" in _tail(file),
+    )
+
+
+def _gif(head, file, num_bytes):
+    return Header(
+        int.from_bytes(head[8:10], "little"),
+        int.from_bytes(head[6:8], "little"),
+        b"\x3b" in _tail(file),
+    )
+
+
+def _bmp(head, file, num_bytes):
+    bits = int.from_bytes(head[28:30], "little")
+    compressed = int.from_bytes(head[30:34], "little") in (1, 2)
+    if bits not in (8, 24, 32) or compressed:
+        raise ValueError("BMP is compressed or has fewer than 8 bits")
+    width = int.from_bytes(head[18:22], "little", signed=True)
+    # Negative: rows are stored from the top.
+    height = abs(int.from_bytes(head[22:26], "little", signed=True))
+    pixels = int.from_bytes(head[10:14], "little")
+    row = (bits * width + 31) // 32 * 4
+    return Header(height, width, pixels + row * height <= num_bytes)
+
+
+def _webp(head, file, num_bytes):
+    chunk = head[12:16]
+    sound = int.from_bytes(head[4:8], "little") + 8 <= num_bytes
+    if chunk == b"VP8X":
+        if head[20] & 2:
+            raise ValueError("animated WebP is not supported")
+        width = 1 + int.from_bytes(head[24:27], "little")
+        height = 1 + int.from_bytes(head[27:30], "little")
+    elif chunk == b"VP8L":
+        # 14 bits each, one less than the size, behind a signature byte.
+        bits = int.from_bytes(head[21:25], "little")
+        width, height = 1 + bits % 2**14, 1 + (bits >> 14) % 2**14
+    else:
+        width = int.from_bytes(head[26:28], "little") % 2**14
+        height = int.from_bytes(head[28:30], "little") % 2**14
+    return Header(height, width, sound)
+
+
+def _jpeg(head, file, num_bytes):
+    file.seek(2)
+    while True:
+        marker = _jpeg_marker(file)
+        length = int.from_bytes(_exactly(file, 2), "big")
+        if marker not in _JPEG_FRAMES:
+            file.seek(length - 2, os.SEEK_CUR)
+            continue
+        frame = _exactly(file, 5)
+        usual = marker in _JPEG_USUAL and frame[0] == 8
+        return Header(
+            int.from_bytes(frame[1:3], "big"),
+            int.from_bytes(frame[3:5], "big"),
+            usual and b"\xff\xd9" in _tail(file),
+        )
+
+
+def _jpeg_marker(file):
+    """The next marker's second byte; any number of 0xff may come before."""
+    byte = b"\xff"
+    while byte == b"\xff":
+        byte = _exactly(file, 1)
+    return byte[0]
+
+
+def _exactly(file, count):
+    content = file.read(count)
+    if len(content) < count:
+        raise ValueError("JPEG header is cut off")
+    return content
+
+
+_READERS = {
+    "JPEG": _jpeg,
+    "PNG": _png,
+    "GIF": _gif,
+    "BMP": _bmp,
+    "WebP": _webp,
+}

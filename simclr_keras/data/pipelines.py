@@ -1,0 +1,223 @@
+"""From splits to the `tf.data` pipelines of pretraining and evaluation."""
+
+import threading
+
+import numpy as np
+import tensorflow as tf
+
+from simclr_keras import augment
+from simclr_keras import preprocessing
+from simclr_keras.data import order
+
+_NUM_VIEWS = 2
+# Keeps the seeds of crops made here apart from those of the train step.
+_HOST_CROP = 1
+
+
+def steps_per_epoch(split, batch_size):
+    """Whole batches in one pass over a split.
+
+    Raises:
+        ValueError: if there is not one.
+    """
+    return order.steps_per_epoch(split.num_examples, batch_size)
+
+
+def pretraining(
+    split,
+    batch_size,
+    *,
+    image_size,
+    seed,
+    first_step=0,
+    num_steps,
+    crop="google",
+):
+    """Shuffled batches: exactly `num_steps`, from step `first_step` on.
+
+    The batch of a step depends on (`seed`, step) alone, so a run that is
+    continued sees what the uninterrupted run would have seen. In an epoch of
+    N // B steps every image comes at most once; the order, and with it which
+    N % B images rest, changes with the epoch.
+
+    Args:
+        split: `Split`.
+        batch_size: B, over all replicas.
+        image_size: int, of the views that are cropped here.
+        seed: int.
+        first_step, num_steps: int >= 0.
+        crop: "google" or "torchvision", the sampler of the crops made here.
+
+    Returns:
+        dataset of images, or of (images, labels [B] int64) if the split has
+        labels. Images held in memory come as they are, [B, H, W, 3] uint8, to
+        be cropped on the device. Streamed ones have any size and are cropped
+        here, on the host: two views [B, 2, S, S, 3] float32, unclipped.
+
+    Raises:
+        ValueError: if a number is out of range.
+    """
+    for name, value in (("first_step", first_step), ("num_steps", num_steps)):
+        if value < 0:
+            raise ValueError(
+                f"`{name}` must be at least 0. Received: {name}={value}"
+            )
+    steps = {"seed": seed, "first_step": first_step, "num_steps": num_steps}
+    if split.in_memory:
+        indices = order.index_batches(split.num_examples, batch_size, **steps)
+        dataset = _gathered(split, indices)
+    else:
+        dataset = _views(split, batch_size, image_size, crop, **steps)
+    return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+def evaluation(split, batch_size, image_size):
+    """All images once, in order, as evaluation and serving see them.
+
+    Args:
+        split: `Split`.
+        batch_size: B; the last batch may be smaller.
+        image_size: int.
+
+    Returns:
+        dataset of images [B, S, S, 3] float32 in [0, 1], or of (images,
+        labels [B] int64) if the split has labels.
+    """
+    if split.in_memory:
+        indices = tf.data.Dataset.range(split.num_examples).batch(batch_size)
+        dataset = _mapped(
+            _gathered(split, indices),
+            lambda images: preprocessing.preprocess(images, image_size),
+        )
+    else:
+        dataset = _prepared(split, image_size).batch(batch_size)
+    return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+class WaitClock:
+    """Adds up the time in which a consumer of `timed` waited for elements.
+
+    Attributes:
+        seconds: float, waited so far.
+        num_elements: elements that were waited for.
+    """
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self.reset()
+
+    def reset(self):
+        self.seconds = 0.0
+        self.num_elements = 0
+
+    def add(self, seconds):
+        with self._lock:
+            self.seconds += float(seconds)
+            self.num_elements += 1
+
+
+def timed(dataset, clock):
+    """`dataset`, with the time each element takes to come added to `clock`.
+
+    Must be the last stage: behind a prefetch it would see the prefetching
+    thread wait, not the training loop. So with one device it measures what
+    the training loop waits for; under a distribution strategy, which
+    prefetches by itself, only how long the host takes.
+
+    Args:
+        dataset: `tf.data.Dataset` of any elements; should end in a prefetch.
+        clock: `WaitClock`.
+
+    Returns:
+        `tf.data.Dataset` of the same elements, their number too.
+    """
+    now = tf.data.Dataset.from_tensors(0).repeat().map(lambda _: tf.timestamp())
+
+    def add(start, end):
+        clock.add(end - start)
+        return np.int32(0)
+
+    def measure(start, element, end):
+        # Stateful, so that it runs once for each element.
+        done = tf.numpy_function(add, [start, end], tf.int32)
+        with tf.control_dependencies([done]):
+            return tf.nest.map_structure(tf.identity, element)
+
+    dataset = tf.data.Dataset.zip(now, dataset, now).map(measure)
+    options = tf.data.Options()
+    # Would put a prefetch behind the measurement.
+    options.experimental_optimization.inject_prefetch = False
+    return dataset.with_options(options)
+
+
+def _gathered(split, indices):
+    """Batches of a split in memory, which all datasets share."""
+    images = split.tensor
+    if not split.has_labels:
+        return indices.map(lambda batch: tf.gather(images, batch))
+    with tf.device("CPU:0"):
+        labels = tf.constant(split.labels)
+    return indices.map(
+        lambda batch: (tf.gather(images, batch), tf.gather(labels, batch))
+    )
+
+
+def _prepared(split, image_size):
+    """Single images of a streamed split, in order, for evaluation."""
+    proportion = preprocessing.crop_proportion(image_size)
+    dataset = split.keys_in_order()
+    if not split.has_labels:
+        dataset = dataset.map(lambda key, label: key)
+    dataset = dataset.apply(
+        tf.data.experimental.assert_cardinality(split.num_examples)
+    )
+    return _mapped(
+        dataset,
+        lambda key: preprocessing.center_crop_and_resize(
+            split.read(key), image_size, proportion
+        ),
+    )
+
+
+def _mapped(dataset, function):
+    """Maps the images, in parallel, and leaves labels as they are."""
+    has_labels = isinstance(dataset.element_spec, tuple)
+    return dataset.map(
+        (lambda images, labels: (function(images), labels))
+        if has_labels
+        else function,
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+
+
+def _views(split, batch_size, image_size, crop, *, seed, first_step, num_steps):
+    """Batches of two crops of each image, decoded and cropped in parallel."""
+
+    def views(position, key, label):
+        image = split.read(key)
+        step, place = position // batch_size, position % batch_size
+        crops = [
+            augment.host_crop(
+                image,
+                augment.fold_seed(seed, _HOST_CROP, step, place, view),
+                image_size,
+                crop=crop,
+            )
+            for view in range(_NUM_VIEWS)
+        ]
+        return tf.stack(crops), label
+
+    keys = split.keys(batch_size, seed, first_step, num_steps)
+    positions = tf.data.Dataset.range(
+        first_step * batch_size, (first_step + num_steps) * batch_size
+    )
+    dataset = tf.data.Dataset.zip(positions, keys).map(
+        lambda position, pair: views(position, *pair),
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+    if not split.has_labels:
+        dataset = dataset.map(lambda views, label: views)
+    dataset = dataset.batch(batch_size, drop_remainder=True)
+    return dataset.apply(tf.data.experimental.assert_cardinality(num_steps))

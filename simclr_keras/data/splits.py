@@ -1,0 +1,230 @@
+"""One set of images: in memory, or streamed from files.
+
+TensorFlow is imported only when images are read, so that a wrong `dataset`
+is refused quickly.
+"""
+
+import functools
+import os
+
+import numpy as np
+
+# Images of one size are held in memory as uint8 up to this many bytes
+# (STL-10's 100,000 unlabelled images take 2.6 GiB); more are streamed.
+MEMORY_LIMIT = 4 * 2**30
+
+# The label of an image without one, in a split where others have one.
+UNLABELLED = -1
+
+_LOAD_BATCH = 256
+
+
+class Split:
+    """A set of images; the base class of what a `Source` holds.
+
+    Attributes:
+        num_examples: N.
+        has_labels: whether there are labels, at least for some images.
+        in_memory: whether `images` and `tensor` may be asked for.
+        images: [N, H, W, 3] uint8 if `in_memory`; read at first use and kept.
+        tensor: the same as one tensor on the host.
+        labels: [N] int64, -1 for an image without a label. None where there
+            are none, or where they are known only while streaming.
+    """
+
+    def __init__(self, num_examples, has_labels, in_memory):
+        self.num_examples = num_examples
+        self.has_labels = has_labels
+        self.in_memory = in_memory
+        self._images = None
+        self._labels = None
+
+    @property
+    def labels(self):
+        return self._labels
+
+    @property
+    def images(self):
+        if self._images is None:
+            self._load()
+        return self._images
+
+    @functools.cached_property
+    def tensor(self):
+        import tensorflow as tf
+
+        with tf.device("CPU:0"):
+            tensor = tf.constant(self.images)
+        # TensorFlow copied; the view lets go of the first copy.
+        self._images = np.asarray(memoryview(tensor))
+        return tensor
+
+    def _load(self):
+        raise NotImplementedError
+
+
+class ArraySplit(Split):
+    """Images held in memory.
+
+    Args:
+        images: [N, H, W, 3] uint8.
+        labels: [N] int64, or None.
+    """
+
+    def __init__(self, images, labels=None):
+        super().__init__(len(images), labels is not None, in_memory=True)
+        self._images = images
+        self._labels = labels
+
+    def subset(self, indices):
+        labels = None if self.labels is None else self.labels[indices]
+        return ArraySplit(self.images[indices], labels)
+
+
+class StreamedSplit(Split):
+    """Images that are read when needed, in parallel.
+
+    A key is a scalar string from which `read` makes an image. Subclasses
+    give datasets of (key, label); the label is -1 where there is none.
+
+    Args:
+        num_examples: N.
+        has_labels: bool.
+        size: (height, width) if all images have the same, else None. Then,
+            if they fit, they are read once and kept.
+    """
+
+    def __init__(self, num_examples, has_labels, size):
+        fits = (
+            size is not None
+            and num_examples * size[0] * size[1] * 3 <= MEMORY_LIMIT
+        )
+        super().__init__(num_examples, has_labels, in_memory=fits)
+        self.size = size
+
+    def keys(self, batch_size, seed, first_step, num_steps):
+        """`num_steps * batch_size` pairs in the order of training."""
+        raise NotImplementedError
+
+    def keys_in_order(self):
+        """All N pairs, once, in the order in which they are stored."""
+        raise NotImplementedError
+
+    def read(self, key):
+        """[h, w, 3] uint8 from one key."""
+        raise NotImplementedError
+
+    def images_in_order(self):
+        """Dataset of all N (image [h, w, 3] uint8, label)."""
+        import tensorflow as tf
+
+        return self.keys_in_order().map(
+            lambda key, label: (self.read(key), label),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+
+    def _load(self):
+        images = np.empty((self.num_examples, *self.size, 3), np.uint8)
+        labels = np.empty(self.num_examples, np.int64)
+        start = 0
+        batches = self.images_in_order().batch(_LOAD_BATCH)
+        for batch in batches.as_numpy_iterator():
+            stop = start + len(batch[0])
+            images[start:stop], labels[start:stop] = batch
+            start = stop
+        if start != self.num_examples:
+            raise ValueError(
+                "the images on disk are not those that were counted. "
+                f"Received: {start} images instead of {self.num_examples}"
+            )
+        self._images = images
+        self._labels = labels if self.has_labels else None
+
+
+class FileSplit(StreamedSplit):
+    """Image files.
+
+    Args:
+        paths: list of N str.
+        labels: [N] int64, or None.
+        sizes: [N, 2] int, height and width of each image.
+    """
+
+    def __init__(self, paths, labels, sizes):
+        same = len(paths) > 0 and (sizes == sizes[0]).all()
+        size = tuple(int(side) for side in sizes[0]) if same else None
+        super().__init__(len(paths), labels is not None, size)
+        self.paths = paths
+        self.sizes = sizes
+        self._labels = labels
+
+    def subset(self, indices):
+        return FileSplit(
+            [self.paths[index] for index in indices],
+            None if self.labels is None else self.labels[indices],
+            self.sizes[indices],
+        )
+
+    def keys(self, batch_size, seed, first_step, num_steps):
+        from simclr_keras.data import order
+
+        batches = order.index_batches(
+            self.num_examples,
+            batch_size,
+            seed=seed,
+            first_step=first_step,
+            num_steps=num_steps,
+        )
+        return batches.unbatch().map(self._key)
+
+    def keys_in_order(self):
+        import tensorflow as tf
+
+        return tf.data.Dataset.range(self.num_examples).map(self._key)
+
+    def read(self, key):
+        import tensorflow as tf
+
+        from simclr_keras import preprocessing
+
+        return preprocessing.decode(tf.io.read_file(key))
+
+    def _key(self, index):
+        paths, labels = self._tensors
+        return paths[index], labels[index]
+
+    @functools.cached_property
+    def _tensors(self):
+        import tensorflow as tf
+
+        labels = self.labels
+        if labels is None:
+            labels = np.full(self.num_examples, UNLABELLED, np.int64)
+        with tf.device("CPU:0"):
+            # Bytes: a file name need not be valid UTF-8.
+            paths = tf.constant([os.fsencode(path) for path in self.paths])
+            return paths, tf.constant(labels)
+
+    def _load(self):
+        import tensorflow as tf
+
+        try:
+            super()._load()
+        except tf.errors.InvalidArgumentError as error:
+            raise ValueError(
+                "an image file cannot be decoded. "
+                f"Received: {_undecodable(self)}"
+            ) from error
+
+
+def _undecodable(split):
+    """The first file that cannot be decoded; the pipeline does not say."""
+    import tensorflow as tf
+
+    for path in split.paths:
+        try:
+            split.read(path)
+        except tf.errors.InvalidArgumentError:
+            return path
+    return "a file that changed while it was read"
