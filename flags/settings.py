@@ -32,10 +32,13 @@ class Resolved:
         return self.settings[name]
 
     def as_dict(self):
-        """Flag name -> {"value", "origin"}, for JSON."""
+        """Recipe, and flags and origins by flag name, for config.json."""
         return {
-            name: {"value": value, "origin": origin}
-            for name, (value, origin) in self.settings.items()
+            "recipe": self.recipe.name,
+            "flags": {
+                name: value for name, (value, _) in self.settings.items()
+            },
+            "origins": {name: by for name, (_, by) in self.settings.items()},
         }
 
     def lines(self):

@@ -97,10 +97,10 @@ class TestResolved:
         resolved = _resolve(parse("--labels_per_class=1,2"))
         restored = json.loads(json.dumps(resolved.as_dict()))
         assert restored == resolved.as_dict()
-        assert restored["labels_per_class"] == {
-            "value": [1, 2],
-            "origin": "command line",
-        }
+        assert restored["recipe"] == "digits"
+        assert restored["flags"]["labels_per_class"] == [1, 2]
+        assert restored["origins"]["labels_per_class"] == "command line"
+        assert list(restored["flags"]) == list(restored["origins"])
 
 
 class TestSnapshot:
