@@ -2,6 +2,8 @@
 
 from simclr_keras.flags import data
 from simclr_keras.flags import definitions
+from simclr_keras.flags import optimization
+from simclr_keras.flags import run
 
 _COLOR_JITTER_STRENGTH = definitions.number(
     "color_jitter_strength",
@@ -55,13 +57,18 @@ def augmenter():
         "image_size": data.image_size(),
         "strength": _COLOR_JITTER_STRENGTH.value,
         "blur": _USE_BLUR.value,
-        "crop": crop(),
+        "crop": _CROP.value,
         "brightness": _BRIGHTNESS.value,
         "blur_sigma": _BLUR_SIGMA.value,
         "solarize": _SOLARIZE.value,
     }
 
 
-def crop():
-    """The crop's sampler, which host-side cropping must share."""
-    return _CROP.value
+def pipeline():
+    """Arguments of `simclr_keras.data.pipelines.pretraining`, from flags."""
+    return {
+        "batch_size": optimization.train_batch_size(),
+        "image_size": data.image_size(),
+        "seed": run.seed(),
+        "crop": _CROP.value,
+    }

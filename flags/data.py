@@ -1,9 +1,6 @@
 """Data: which images, where they are, which parts are used, at what size."""
 
-import os
-
 from simclr_keras.flags import definitions
-from simclr_keras.flags import optimization
 from simclr_keras.flags import run
 
 _DATASET = definitions.path(
@@ -29,14 +26,15 @@ _DOWNLOAD = definitions.switch(
 _TRAIN_SPLIT = definitions.text(
     "train_split",
     None,
-    "Split to train on, in TFDS's notation (train, train[:90%], ...). By "
-    "default the data set's own choice; stl10's is unlabelled.",
+    "Split to pretrain on; of TensorFlow data sets also slices (train[:90%]) "
+    "and sums (train+unlabelled). By default the unlabelled one if there is "
+    "one, else train.",
 )
 _EVAL_SPLIT = definitions.text(
     "eval_split",
     None,
-    "Split on which accuracy is measured. By default the data set's test "
-    "or validation split.",
+    "Split on which accuracy is measured. By default test, else validation, "
+    "else a fifth that is put aside and not trained on.",
 )
 _CACHE_DATASET = definitions.switch(
     "cache_dataset",
@@ -67,23 +65,13 @@ def source():
 
 
 def is_path(dataset):
-    """Whether a value of `--dataset` names files rather than a data set.
+    """Whether a value of `--dataset` is spelt as a path.
 
     TFDS names may hold a slash too: imagenet2012_subset/1pct.
     """
-    spelt = dataset.startswith(("/", ".")) or dataset.endswith(".npz")
-    return spelt or os.path.exists(dataset)
+    return dataset.startswith(("/", ".")) or dataset.endswith(".npz")
 
 
 def image_size():
     """Height and width of the encoder's input, in pixels."""
     return _IMAGE_SIZE.value
-
-
-def pretraining():
-    """Arguments of `simclr_keras.data.pipelines.pretraining`, from flags."""
-    return {
-        "batch_size": optimization.train_batch_size(),
-        "image_size": image_size(),
-        "seed": run.seed(),
-    }

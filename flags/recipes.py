@@ -180,11 +180,10 @@ def _native_size(image_size):
 
 
 def _model_dir(dataset):
+    name = dataset.strip("/")
     if data.is_path(dataset):
-        dataset = os.path.splitext(os.path.basename(os.path.abspath(dataset)))[
-            0
-        ]
-    return os.path.join("runs", re.sub(r"[^\w.-]+", "-", dataset) or "data")
+        name = os.path.basename(os.path.abspath(dataset)).removesuffix(".npz")
+    return os.path.join("runs", re.sub(r"[^\w.-]+", "-", name) or "data")
 
 
 def _by_size(image_size):

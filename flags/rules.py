@@ -11,6 +11,11 @@ from simclr_keras.flags import data
 
 # flags, the flag that silences them, the values with which it does
 _SILENCED = (
+    (
+        ("data_dir", "download"),
+        "dataset",
+        lambda name: name == "digits" or data.is_path(name),
+    ),
     (("train_epochs",), "train_steps", lambda steps: steps > 0),
     (("checkpoint_epochs",), "checkpoint_steps", lambda steps: steps > 0),
     (("num_proj_layers",), "proj_head_mode", lambda m: m != "nonlinear"),

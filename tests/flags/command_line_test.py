@@ -162,7 +162,7 @@ class TestRefusal:
         assert "temprature" in problem and "temperature" in problem
 
     def test_all_problems_at_once(self, refused):
-        assert len(refused("--tpu_name=a", "--data_dir=/no/such")) == 2
+        assert len(refused("--tpu_name=a", "--model_dir=" + __file__)) == 2
 
     def test_names_the_program(self, refused, monkeypatch):
         monkeypatch.setattr(sys, "argv", ["/usr/bin/simclr-train"])
@@ -244,8 +244,10 @@ class TestRules:
             ("--warmup_epochs=5 --train_epochs=5", "less than --train_epochs="),
             ("--dataset=./absent", "--dataset=./absent: no such file or fold"),
             ("--dataset=absent.npz", "--dataset=absent.npz: no such file"),
-            ("--data_dir=/absent", "--data_dir=/absent: no such file or fold"),
-            (f"--data_dir={__file__}", "is a file, not a folder"),
+            ("--data_dir=/absent --dataset=cifar10", "--data_dir=/absent: no"),
+            (f"--data_dir={__file__} --dataset=mnist", "file, not a folder"),
+            ("--data_dir=/tmp", "--data_dir=/tmp: has no effect with --dat"),
+            ("--download --dataset=.", "--download=true: has no effect with"),
             (f"--model_dir={__file__}", "is a file, not a folder"),
             ("--use_tpu", "training on a TPU is not supported yet"),
             ("--mode=eval", "evaluating another run is not supported yet"),
@@ -266,7 +268,7 @@ class TestRules:
             "--optimizer=adam",
             "--evaluations=",
             "--labels_per_class=",
-            "--data_dir=/absent --download",
+            "--data_dir=/absent --download --dataset=cifar10",
             "--ft_proj_selector=2",
             "--model_dir=gs://bucket/run --dataset=stl10",
         ],

@@ -50,9 +50,9 @@ _BINDINGS = [
     ),
     (data.source, "data:open_source", (), set()),
     (
-        data.pretraining,
+        augmentation.pipeline,
         "data.pipelines:pretraining",
-        ("split", "first_step", "num_steps", "crop"),
+        ("split", "first_step", "num_steps"),
         set(),
     ),
     (evaluation.pipeline, "data.pipelines:evaluation", ("split",), set()),

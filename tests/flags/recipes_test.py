@@ -151,6 +151,8 @@ class TestSettings:
             ("imagenet2012_subset/1pct", "runs/imagenet2012_subset-1pct"),
             ("/data/my photos/", "runs/my-photos"),
             ("./arrays/letters.npz", "runs/letters"),
+            ("my.photos/", "runs/my.photos"),
+            ("/", "runs/data"),
         ],
     )
     def test_model_dir_is_named_after_the_data(self, dataset, model_dir):
