@@ -150,9 +150,9 @@ def _rgb(name, images, scale):
     if images.ndim == 3:
         images = images[..., None]
     if images.shape[-1] == 4:
-        return _over_white(images)
-    if images.shape[-1] == 1:
-        return np.repeat(images, 3, axis=-1)
+        images = _over_white(images)
+    elif images.shape[-1] == 1:
+        images = np.repeat(images, 3, axis=-1)
     return np.ascontiguousarray(images)
 
 
@@ -213,7 +213,7 @@ def _labels(name, labels):
             f"or [N, 1], or one-hot [N, K]. Received: {labels.dtype} of "
             f"shape {labels.shape}, first {labels[:1].tolist()}"
         )
-    return labels.astype(np.int64)
+    return np.ascontiguousarray(labels, np.int64)
 
 
 def _fingerprint(named):

@@ -179,9 +179,13 @@ def _notes(found, num_links, named, used):
         labels = named[name].labels
         loose = 0 if labels is None else int((labels < 0).sum())
         if loose:
-            notes.append(f"{loose:,} images of {name} lie in no class's folder")
+            notes.append(
+                f"{source.count(loose, 'image')} of {name} in no class's folder"
+            )
     if num_links:
-        notes.append(f"{num_links:,} links to images that are here already")
+        notes.append(
+            f"{source.count(num_links, 'link')} to images that are here already"
+        )
     if found.others:
         notes.append(f"left out: {_contents(found._replace(skipped=[]))}")
     return notes
@@ -196,11 +200,15 @@ def _contents(found):
             for extension, count in found.others.most_common(_SHOWN)
         )
         more = ", ..." if len(found.others) > _SHOWN else ""
-        contents.append(f"{found.others.total():,} other files ({shown}{more})")
+        contents.append(
+            f"{source.count(found.others.total(), 'other file')} "
+            f"({shown}{more})"
+        )
     if found.skipped:
         path, reason = found.skipped[0]
         contents.append(
-            f"{len(found.skipped):,} image files that cannot be used "
+            f"{source.count(len(found.skipped), 'image file')} that cannot be "
+            "used "
             f"({path}: {reason}{', ...' if len(found.skipped) > 1 else ''})"
         )
     return " and ".join(contents) or "no files"

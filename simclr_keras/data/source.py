@@ -59,7 +59,7 @@ def describe(source):
         str without a newline at its end.
     """
     held = "held in memory" if source.pretrain.in_memory else "streamed"
-    images = _count(source.pretrain.num_examples, "image")
+    images = count(source.pretrain.num_examples, "image")
     lines = [
         f"{source.name}: {source.origin}",
         f"  pretraining: {images}, {source.sizes}, {held}",
@@ -70,7 +70,7 @@ def describe(source):
     lines += [f"  note: {note}" for note in source.notes]
     if source.skipped:
         lines.append(
-            f"  skipped: {_count(len(source.skipped), 'image file')} "
+            f"  skipped: {count(len(source.skipped), 'image file')} "
             "that cannot be used"
         )
     for path, reason in source.skipped[:_SKIPPED_SHOWN]:
@@ -81,7 +81,7 @@ def describe(source):
 
 
 def _evaluation(source):
-    train = f"{source.train.num_examples:,} labelled images"
+    train = count(source.train.num_examples, "labelled image")
     if source.test is None:
         return f"{train}, no test split"
     return f"{train} to train on, {source.test.num_examples:,} to test on"
@@ -102,7 +102,8 @@ def by(height, width):
     return f"{width} x {height}"
 
 
-def _count(number, noun):
+def count(number, noun):
+    """A number of things in words."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
@@ -135,20 +136,30 @@ def split_names(available, is_labelled, train_split=None, eval_split=None):
     Raises:
         ValueError: if a split that was asked for cannot be used.
     """
-    preferred = (*UNLABELLED_NAMES, *TRAIN_NAMES)
-    pretrain = train_split or _first(preferred, available)
+    pretrain = train_split or next(
+        (
+            name
+            for name in (*UNLABELLED_NAMES, *TRAIN_NAMES)
+            if name in available
+        ),
+        None,
+    )
     if pretrain is None:
         raise ValueError(
             "`train_split` must be given, since no split is named "
             f'"train". Received: splits {", ".join(available)}'
         )
-    labelled = [name for name in available if is_labelled(name)]
-    if is_labelled(pretrain):
-        train = pretrain
-    else:
-        train = _first(TRAIN_NAMES, labelled)
+
+    def labelled(preferred, without=()):
+        for name in preferred:
+            if name in available and name not in without and is_labelled(name):
+                return name
+        return None
+
+    train = pretrain if is_labelled(pretrain) else labelled(TRAIN_NAMES)
     if eval_split is None:
-        return pretrain, train, train and _first(TEST_NAMES, labelled)
+        test = train and labelled(TEST_NAMES, without=(pretrain, train))
+        return pretrain, train, test
     if train is None or not is_labelled(eval_split):
         unlabelled = pretrain if train is None else eval_split
         raise ValueError(
@@ -162,10 +173,6 @@ def split_names(available, is_labelled, train_split=None, eval_split=None):
             f'Received: eval_split="{eval_split}"'
         )
     return pretrain, train, eval_split
-
-
-def _first(preferred, available):
-    return next((name for name in preferred if name in available), None)
 
 
 def assemble(named, *, train_split=None, eval_split=None, seed=0):
