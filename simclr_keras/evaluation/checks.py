@@ -1,0 +1,77 @@
+"""What the protocols demand of their training and test data."""
+
+import numpy as np
+import tensorflow as tf
+
+from simclr_keras.evaluation.features import Features
+from simclr_keras.evaluation.features import is_pair
+
+
+def labelled(**data: tf.data.Dataset | Features) -> None:
+    """Raises a ValueError that names the argument that has no labels."""
+    for name, part in data.items():
+        if isinstance(part, Features):
+            has_labels = part.labels is not None
+        else:
+            has_labels = is_pair(part.element_spec)
+        if not has_labels:
+            raise ValueError(
+                f"`{name}` must have labels: batches of (images, labels). "
+                "Received: images alone"
+            )
+
+
+def training(
+    name: str, features: Features, num_classes: int | None = None
+) -> int:
+    """The number of classes K to fit a classifier of.
+
+    Without `num_classes` it is one more than the largest label.
+
+    Raises:
+        ValueError: if there are no labels, negative ones or ones not below
+            `num_classes`, or one class only.
+    """
+    labelled(**{name: features})
+    _labels(name, features.labels, num_classes)
+    if len(np.unique(features.labels)) < 2:
+        raise ValueError(
+            f"`{name}` must have at least two classes. "
+            f"Received: class {features.labels[0]} only"
+        )
+    return num_classes or int(features.labels.max()) + 1
+
+
+def pair(
+    train: Features, test: Features, num_classes: int | None = None
+) -> int:
+    """The number of classes K of a training and a test set together.
+
+    Raises:
+        ValueError: as `training`, for either set (one class is enough in
+            `test`), or if the embeddings have different widths.
+    """
+    labelled(test=test)
+    _labels("test", test.labels, num_classes)
+    if train.x.shape[1] != test.x.shape[1]:
+        raise ValueError(
+            "`test` must have embeddings as wide as those of `train`. "
+            f"Received: {test.x.shape[1]} and {train.x.shape[1]} features"
+        )
+    in_train = training("train", train, num_classes)
+    return max(in_train, int(test.labels.max()) + 1)
+
+
+def unseen_classes(train: Features, test: Features) -> list[int]:
+    """Labels of `test` without an example in `train`: sure to be missed."""
+    return np.setdiff1d(test.labels, train.labels).tolist()
+
+
+def _labels(name, labels, num_classes):
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or (num_classes is not None and high >= num_classes):
+        upper = "K - 1" if num_classes is None else num_classes - 1
+        raise ValueError(
+            f"`{name}` must have labels from 0 to {upper}. "
+            f"Received: labels from {low} to {high}"
+        )

@@ -1,0 +1,83 @@
+"""Stratified, seeded choices of examples by their labels.
+
+All come from one order per class and seed, so they are nested: the five
+examples of a class with `labels_per_class=5` are among its ten with 10.
+"""
+
+import math
+
+import numpy as np
+
+
+def per_class(
+    labels: np.ndarray, labels_per_class: int, *, seed: int
+) -> np.ndarray:
+    """Indices of `labels_per_class` examples of each class that occurs.
+
+    Args:
+        labels: [N] int class indices >= 0.
+        labels_per_class: int > 0.
+        seed: int >= 0. The draw in one class is independent of the others.
+
+    Returns:
+        [labels_per_class * K] int64, increasing.
+
+    Raises:
+        ValueError: if a class has fewer examples.
+    """
+    if labels_per_class < 1:
+        raise ValueError(
+            "`labels_per_class` must be at least 1. "
+            f"Received: labels_per_class={labels_per_class}"
+        )
+    orders = _orders(labels, seed)
+    label, order = min(orders.items(), key=lambda item: len(item[1]))
+    if len(order) < labels_per_class:
+        raise ValueError(
+            "`labels_per_class` must be at most the number of examples of the "
+            f"smallest class, {len(order)} of class {label}. "
+            f"Received: labels_per_class={labels_per_class}"
+        )
+    return _join(order[:labels_per_class] for order in orders.values())
+
+
+def validation_split(
+    labels: np.ndarray, fraction: float, *, seed: int, most: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Indices to fit on and indices to validate on, disjoint.
+
+    Args:
+        labels: [N] int class indices >= 0.
+        fraction: of each class (rounded down) that goes to validation.
+        seed: int >= 0.
+        most: about how many examples each part may have; both are thinned
+            evenly over the classes, never below one per class and part.
+
+    Returns:
+        Two arrays of int64, increasing.
+    """
+    fit, validation = [], []
+    for order in _orders(labels, seed).values():
+        cut = len(order) - int(fraction * len(order))
+        fit.append(order[:cut])
+        validation.append(order[cut:])
+    return _thinned(fit, most), _thinned(validation, most)
+
+
+def _thinned(parts, most):
+    share = min(1.0, most / max(1, sum(map(len, parts))))
+    return _join(part[: math.ceil(share * len(part))] for part in parts)
+
+
+def _join(parts):
+    return np.sort(np.concatenate(list(parts)))
+
+
+def _orders(labels, seed):
+    """A random order of the examples of each class, {label: [N_c] int64}."""
+    return {
+        int(label): np.random.default_rng([seed, int(label)]).permutation(
+            np.flatnonzero(labels == label)
+        )
+        for label in np.unique(labels)
+    }
