@@ -62,9 +62,10 @@ def export_saved_model(
             archive.track(layer)
     network = Network(encoder, classifier, projection_head, size)
     described = {}
-    for name, (function, spec) in signatures(network).items():
-        endpoint = archive.add_endpoint(name, function, [spec])
-        described[name] = _described(endpoint, spec)
+    for name, function in signatures(network).items():
+        # Traced here; with an `input_signature` Keras would trace it again.
+        described[name] = _described(function.get_concrete_function())
+        archive.add_endpoint(name, function)
     metadata = _metadata(size, widths, class_names, described)
     with versions.new_version(path) as folder:
         archive.write_out(folder, verbose=False)
@@ -123,10 +124,11 @@ def _width(argument, outputs):
     return outputs.shape[-1]
 
 
-def _described(endpoint, spec):
-    outputs = endpoint.get_concrete_function().structured_outputs
+def _described(traced):
+    inputs = traced.structured_input_signature[0]
+    outputs = traced.structured_outputs
     return {
-        "inputs": {spec.name: _field(spec)},
+        "inputs": {spec.name: _field(spec) for spec in inputs},
         "outputs": {name: _field(value) for name, value in outputs.items()},
     }
 
