@@ -24,7 +24,7 @@ def main(argv=None):
         output = output or run / "saved_model"
         if probe is None and (run / "linear_probe.npz").is_file():
             probe = run / "linear_probe.npz"
-    if not zipfile.is_zipfile(encoder):
+    if not _is_keras_file(encoder):
         flag = "encoder" if values["encoder"] else "model_dir"
         export_cli.refuse(f"--{flag}: {encoder} is no .keras file")
     _export(encoder, probe, image_size, _version(output))
@@ -42,6 +42,13 @@ def _existing(flag, path):
     if not path.is_file():
         export_cli.refuse(f"--{flag}: there is no file {path}")
     return path
+
+
+def _is_keras_file(path):
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return "config.json" in archive.namelist()
 
 
 def _image_size(config):

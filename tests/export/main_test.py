@@ -1,4 +1,5 @@
 import json
+import zipfile
 
 import keras
 import numpy as np
@@ -106,6 +107,9 @@ class TestMistakes:
 
     def test_no_model_file(self, run, capsys):
         (run / "encoder.keras").write_text("no model")
+        assert "is no .keras file" in refused(capsys, f"--model_dir={run}")
+        with zipfile.ZipFile(run / "encoder.keras", "w") as archive:
+            archive.writestr("readme.txt", "another archive")
         assert "is no .keras file" in refused(capsys, f"--model_dir={run}")
 
     def test_missing_probe(self, run, capsys):
