@@ -33,7 +33,7 @@ def _columns(rows):
         title = {"linear_probe": "linear", "knn": "kNN"}[name]
         columns.append(_column((title, "top-1"), name, "top1", _NUMBER))
         if name == "linear_probe" and result["top5"] is not None:
-            columns.append(_column(("", "top-5"), name, "top5", _NUMBER))
+            columns.append(_column((title, "top-5"), name, "top5", _NUMBER))
     columns.sort(key=lambda column: column["width"])
     return columns
 
