@@ -48,11 +48,13 @@ that are given beside it:
 - a batch is at most the number of images, as a power of 2;
 - where no number of epochs is listed, as many as make 2000 steps, but at least
   20 and at most 1000;
+- few-label probes have at most the images of the smallest class;
 - warm-up takes 10 epochs, or a tenth of a shorter run;
 - a checkpoint is written every twentieth of the run, and at its end;
 - `--learning_rate` without `--learning_rate_scaling` is linear, per 256
-  images; the scaling alone keeps the recipe's peak; and other optimizers than
-  LARS start from rates of their own (per 256 images: {rates})."""
+  images; the scaling alone keeps the recipe's peak;
+- other optimizers than LARS have learning rates of their own, per 256 images:
+  {rates}."""
 
 
 def markdown():

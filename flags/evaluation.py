@@ -65,23 +65,16 @@ def lineareval_while_pretraining():
     return _LINEAREVAL_WHILE_PRETRAINING.value
 
 
-def evaluations():
-    """Names of the evaluations to run, a list."""
-    return list(_EVALUATIONS.value)
-
-
-def linear_probe():
-    """Arguments of `evaluation.linear_probe.run` besides model and data."""
-    first = run.seed()
+def compare():
+    """Arguments of `evaluation.compare.run`, from flags."""
     return {
+        "evaluations": list(_EVALUATIONS.value),
         "labels_per_class": list(_LABELS_PER_CLASS.value),
-        "seeds": list(range(first, first + _LABEL_DRAWS.value)),
+        "draws": _LABEL_DRAWS.value,
+        "seed": run.seed(),
+        "knn_k": _KNN_K.value,
+        "knn_temperature": _KNN_TEMPERATURE.value,
     }
-
-
-def knn():
-    """Arguments of `evaluation.knn.run` besides model and data."""
-    return {"k": _KNN_K.value, "temperature": _KNN_TEMPERATURE.value}
 
 
 def pipeline():

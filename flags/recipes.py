@@ -123,6 +123,7 @@ FILLED = frozenset().union(
     *(known.settings for known in (*RECIPES.values(), SMALL, LARGE)),
     ("stem", "use_blur", "color_jitter_strength", "model_dir"),
     ("warmup_epochs", "checkpoint_epochs", "learning_rate_scaling"),
+    ("labels_per_class",),
 )
 
 
@@ -139,7 +140,9 @@ def recipe(dataset, image_size):
     return SMALL if image_size <= _SMALL else LARGE
 
 
-def settings(values, given, *, image_size=None, num_examples=None):
+def settings(
+    values, given, *, image_size=None, num_examples=None, smallest_class=None
+):
     """Values for the flags that are not given.
 
     Args:
@@ -148,6 +151,8 @@ def settings(values, given, *, image_size=None, num_examples=None):
         image_size: int, height and width of the data's images in pixels, or
             what is typical of them; None if not known.
         num_examples: int, number of training images; None if not known.
+        smallest_class: int, labelled training images of the rarest class;
+            None if not known.
 
     Returns:
         (the recipe, flag name -> value without any of `given`).
@@ -165,6 +170,9 @@ def settings(values, given, *, image_size=None, num_examples=None):
             chosen |= _epochs(known["train_batch_size"], num_examples)
     chosen |= _follow_epochs(known, num_examples)
     chosen |= _rate(known, chosen, given)
+    sizes = values["labels_per_class"]
+    if smallest_class is not None and max(sizes, default=0) > smallest_class:
+        chosen["labels_per_class"] = [k for k in sizes if k <= smallest_class]
     return base, {
         name: value for name, value in chosen.items() if name not in given
     }

@@ -78,7 +78,7 @@ class Resolved:
         )
 
 
-def resolve(given, *, image_size=None, num_examples=None):
+def resolve(given, *, image_size=None, num_examples=None, smallest_class=None):
     """Fills in the flags that were not given, from the data set's recipe.
 
     Exits with code 2, as `parse` does, if the result does not fit together.
@@ -88,6 +88,8 @@ def resolve(given, *, image_size=None, num_examples=None):
         image_size: int, height and width of the data's images in pixels, or
             what is typical of them; None if not known.
         num_examples: int, number of training images; None if not known.
+        smallest_class: int, labelled training images of the rarest class;
+            None if not known.
 
     Returns:
         `Resolved`; the flags themselves hold the same values from here on.
@@ -97,13 +99,17 @@ def resolve(given, *, image_size=None, num_examples=None):
         given,
         image_size=image_size,
         num_examples=num_examples,
+        smallest_class=smallest_class,
     )
     definitions = catalogue.definitions()
     for name, value in filled.items():
         flag = definitions[name]
         flag.value = flag.parser.parse(value)
     values = catalogue.values()
-    found = rules.problems(values, given) + _too_few(values, num_examples)
+    found = [
+        *rules.problems(values, given),
+        *_too_few(values, num_examples, smallest_class),
+    ]
     if found:
         command_line.refuse(*found)
     return Resolved(
@@ -142,21 +148,23 @@ def _origin(name, given, filled):
     return given.get(name) or ("recipe" if name in filled else "default")
 
 
-def _too_few(values, num_examples):
+def _too_few(values, num_examples, smallest_class):
+    """What the data cannot give, one message each."""
     batch, warmup = values["train_batch_size"], values["warmup_epochs"]
-    steps = values["train_steps"]
-    if not num_examples:
-        return []
-    found = []
-    if batch > num_examples:
-        found.append(
+    steps, sizes = values["train_steps"], values["labels_per_class"]
+    if num_examples and batch > num_examples:
+        yield (
             f"flag --train_batch_size={batch}: must be at most {num_examples}, "
             "the number of training images"
         )
-    if steps and warmup * num_examples // batch >= steps:
-        found.append(
+    if num_examples and steps and warmup * num_examples // batch >= steps:
+        yield (
             f"flag --warmup_epochs={warmup:g}: must be less than "
             f"--train_steps={steps}, which are {steps * batch / num_examples:g}"
             " epochs"
         )
-    return found
+    if smallest_class is not None and max(sizes, default=0) > smallest_class:
+        yield (
+            f"flag --labels_per_class={catalogue.as_text(sizes)}: must be at "
+            f"most {smallest_class}, the images of the smallest class"
+        )

@@ -57,15 +57,9 @@ _BINDINGS = [
     ),
     (evaluation.pipeline, "data.pipelines:evaluation", ("split",), set()),
     (
-        evaluation.linear_probe,
-        "evaluation.linear_probe:run",
-        ("encoder", "train", "test"),
-        set(),
-    ),
-    (
-        evaluation.knn,
-        "evaluation.knn:run",
-        ("encoder", "train", "test"),
+        evaluation.compare,
+        "evaluation.compare:run_with_probe",
+        ("encoder", "baselines", "train", "test"),
         set(),
     ),
     (
@@ -93,4 +87,5 @@ def test_arguments_bind_and_defaults_agree(
     for argument, value in arguments().items():
         default = signature.parameters[argument].default
         if default is not inspect.Parameter.empty and argument not in different:
+            value = tuple(value) if isinstance(value, list) else value
             assert value == default, argument

@@ -123,6 +123,16 @@ class TestSettings:
         values = _filled("photos", 28, num_examples)
         assert values["train_epochs"] == epochs
 
+    @pytest.mark.parametrize(
+        ("smallest", "sizes"), [(4, []), (5, [5]), (100, [5, 10])]
+    )
+    def test_few_labels_are_as_many_as_there_are(self, smallest, sizes):
+        _, filled = recipes.settings(
+            catalogue.values(), {}, smallest_class=smallest
+        )
+        default = catalogue.values()["labels_per_class"]
+        assert filled.get("labels_per_class", default) == sizes
+
     @pytest.mark.parametrize("dataset", [*recipes.RECIPES, "photos"])
     @pytest.mark.parametrize("scaling", ["linear", "sqrt"])
     @pytest.mark.parametrize("optimizer", ["lars", "momentum", "adamw"])

@@ -46,6 +46,10 @@ class TestResolve:
                 "--train_steps=5 --warmup_epochs=2",
                 "flag --warmup_epochs=2: must be less than --train_steps=5",
             ),
+            (
+                "--labels_per_class=1,7",
+                "flag --labels_per_class=1,7: must be at most 6, the images",
+            ),
         ],
     )
     def test_refuses_what_the_data_contradict(
@@ -53,7 +57,9 @@ class TestResolve:
     ):
         given = parse(*arguments.split())
         with pytest.raises(SystemExit) as exit_info:
-            settings.resolve(given, image_size=8, num_examples=1437)
+            settings.resolve(
+                given, image_size=8, num_examples=1437, smallest_class=6
+            )
         assert exit_info.value.code == 2
         assert problem in capsys.readouterr().err
 
