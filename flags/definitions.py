@@ -114,10 +114,13 @@ class _Pattern(_Text):
 
 
 class _List(_Parser):
-    def __init__(self, item, what):
+    def __init__(self, item, what, may_be_empty):
         self.item = item
+        self.may_be_empty = may_be_empty
         self.metavar = f"{item.metavar},..."
-        self.rule = f"must be {what}, separated by commas, each once; or empty"
+        self.rule = f"must be {what}, separated by commas, each once"
+        if may_be_empty:
+            self.rule += "; or empty"
 
     def convert(self, argument):
         if isinstance(argument, str):
@@ -128,7 +131,8 @@ class _List(_Parser):
         ]
 
     def accepts(self, value):
-        return len(set(value)) == len(value)
+        distinct = len(set(value)) == len(value)
+        return distinct and (self.may_be_empty or bool(value))
 
 
 def number(
@@ -173,15 +177,15 @@ def pattern(name, default, help):
 
 
 def choices(name, default, choices, help):
-    """Defines a list of some of the given strings; empty means none."""
-    parser = _List(_Choice(choices), "some of " + ", ".join(choices))
+    """Defines a list of some of the given strings, at least one."""
+    parser = _List(_Choice(choices), "some of " + ", ".join(choices), False)
     return _define(parser, name, default, help, flags.ListSerializer(","))
 
 
 def integers(name, default, help, *, minimum):
     """Defines a list of whole numbers; empty means none."""
     item = _Number(int, "a whole number", minimum, None, None, None)
-    parser = _List(item, f"whole numbers of at least {minimum}")
+    parser = _List(item, f"whole numbers of at least {minimum}", True)
     return _define(parser, name, default, help, flags.ListSerializer(","))
 
 

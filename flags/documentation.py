@@ -25,7 +25,7 @@ problem: wrong type or range, unknown name (with the nearest one), a missing
 path, flags that contradict each other or have no effect together. A later
 flag overrules an earlier one, and so a command line what its flagfile says
 before it. Switches are written `--use_blur`, `--nouse_blur` or
-`--use_blur=false`; lists are separated by commas, and empty means none.
+`--use_blur=false`; lists are separated by commas.
 
 The default column says "recipe" where a recipe may set another value."""
 

@@ -15,13 +15,13 @@ _EVALUATIONS = definitions.choices(
     ["linear_probe", "knn"],
     ["linear_probe", "knn"],
     "What is measured on the frozen encoder after training, each beside raw "
-    "pixels and a random encoder.",
+    "pixels and a random encoder. --mode=train measures nothing.",
 )
 _LABELS_PER_CLASS = definitions.integers(
     "labels_per_class",
     [5, 10],
     "Numbers of labelled images per class on which the linear probe is fitted "
-    "besides all of them.",
+    "besides all of them; empty for none.",
     minimum=1,
 )
 _LABEL_DRAWS = definitions.integer(

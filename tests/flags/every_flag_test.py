@@ -73,8 +73,8 @@ ROWS = {
     "momentum": ({"0.5": 0.5, "0": 0.0}, (*_SHARES, "1")),
     "lineareval_while_pretraining": ({"false": False} | _SWITCH, _NO_SWITCH),
     "evaluations": (
-        {"knn": ["knn"], "": [], "knn, linear_probe": ["knn", "linear_probe"]},
-        ("probe", "knn,knn", "knn,"),
+        {"knn": ["knn"], "knn, linear_probe": ["knn", "linear_probe"]},
+        ("probe", "knn,knn", "knn,", ""),
     ),
     "labels_per_class": (
         {"1": [1], "": [], "1,20": [1, 20]},

@@ -2,10 +2,13 @@
 
 import importlib
 import inspect
+import pathlib
+import re
 
 import pytest
 
 from simclr_keras.flags import augmentation
+from simclr_keras.flags import catalogue
 from simclr_keras.flags import data
 from simclr_keras.flags import evaluation
 from simclr_keras.flags import export
@@ -89,3 +92,21 @@ def test_arguments_bind_and_defaults_agree(
         if default is not inspect.Parameter.empty and argument not in different:
             value = tuple(value) if isinstance(value, list) else value
             assert value == default, argument
+
+
+def test_train_uses_what_the_flags_return():
+    text = pathlib.Path(__file__).parents[2].joinpath("train.py").read_text()
+    modules = "|".join(
+        concern.__name__.split(".")[-1] for concern in catalogue.CONCERNS
+    )
+    used = re.findall(rf"\b({modules}|device)_flags\.(\w+)\(", text)
+    used = {name for _, name in used}
+    # What one concern asks another for.
+    used |= {"is_path", "image_size", "seed", "train_batch_size"}
+    defined = {
+        name
+        for concern in catalogue.CONCERNS
+        for name, function in inspect.getmembers(concern, inspect.isfunction)
+        if function.__module__ == concern.__name__ and name[0] != "_"
+    }
+    assert defined <= used
