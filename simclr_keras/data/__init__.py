@@ -4,10 +4,25 @@
 `pipelines`, which imports TensorFlow, feeds it to a model.
 """
 
+import importlib
+
 from simclr_keras.data.arrays import from_arrays
 from simclr_keras.data.opening import open_source
 from simclr_keras.data.source import Source
 from simclr_keras.data.source import describe
 from simclr_keras.data.splits import Split
 
-__all__ = ["Source", "Split", "describe", "from_arrays", "open_source"]
+__all__ = [
+    "Source",
+    "Split",
+    "describe",
+    "from_arrays",
+    "open_source",
+    "pipelines",
+]
+
+
+def __getattr__(name):
+    if name == "pipelines":
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -79,7 +79,12 @@ def open_source(
             f"{os.path.abspath(path)}"
         )
     opened = _folder if os.path.isdir(path) else _file
-    return opened(path, seed=seed, **splits)
+    try:
+        return opened(path, seed=seed, **splits)
+    except OSError as error:
+        raise ValueError(
+            f"`dataset` must be readable. Received: {path} ({error.strerror})"
+        ) from error
 
 
 def _folder(path, **kwargs):

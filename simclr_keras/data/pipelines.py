@@ -1,8 +1,5 @@
 """From splits to the `tf.data` pipelines of pretraining and evaluation."""
 
-import threading
-
-import numpy as np
 import tensorflow as tf
 
 from simclr_keras import augment
@@ -99,21 +96,31 @@ class WaitClock:
 
     Attributes:
         seconds: float, waited so far.
-        num_elements: elements that were waited for.
+        num_elements: int, elements that were waited for.
     """
 
     def __init__(self):
-        self._lock = threading.Lock()
-        self.reset()
+        # Counted in the graph: a call of Python for each element would cost
+        # several times as much and wait for the interpreter's lock.
+        with tf.device("CPU:0"):
+            self._totals = tf.Variable([0.0, 0.0], False, dtype=tf.float64)
+
+    @property
+    def seconds(self):
+        return float(self._totals[0])
+
+    @property
+    def num_elements(self):
+        return int(self._totals[1])
 
     def reset(self):
-        self.seconds = 0.0
-        self.num_elements = 0
+        self._totals.assign([0.0, 0.0])
 
     def add(self, seconds):
-        with self._lock:
-            self.seconds += float(seconds)
-            self.num_elements += 1
+        """Counts one element; returns the op, in a graph."""
+        return self._totals.assign_add(
+            tf.stack([seconds, tf.ones_like(seconds)])
+        )
 
 
 def timed(dataset, clock):
@@ -131,19 +138,16 @@ def timed(dataset, clock):
     Returns:
         `tf.data.Dataset` of the same elements, their number too.
     """
-    now = tf.data.Dataset.from_tensors(0).repeat().map(lambda _: tf.timestamp())
 
-    def add(start, end):
-        clock.add(end - start)
-        return np.int32(0)
-
-    def measure(start, element, end):
-        # Stateful, so that it runs once for each element.
-        done = tf.numpy_function(add, [start, end], tf.int32)
-        with tf.control_dependencies([done]):
+    def measure(start, element):
+        # Stateful, so that it runs once for each element and in order.
+        added = clock.add(tf.timestamp() - start)
+        with tf.control_dependencies([added]):
             return tf.nest.map_structure(tf.identity, element)
 
-    dataset = tf.data.Dataset.zip(now, dataset, now).map(measure)
+    starts = tf.data.Dataset.from_tensors(0).repeat()
+    starts = starts.map(lambda _: tf.timestamp())
+    dataset = tf.data.Dataset.zip(starts, dataset).map(measure)
     options = tf.data.Options()
     # Would put a prefetch behind the measurement.
     options.experimental_optimization.inject_prefetch = False

@@ -46,7 +46,7 @@ def scan(folder):
     """
     images, skipped, others = [], [], collections.Counter()
     doubtful = []
-    for path, entry in _files(folder):
+    for path, entry in _files(folder, skipped):
         extension = os.path.splitext(path)[1].lower()
         if extension in image_files.OTHER_EXTENSIONS | image_files.EXTENSIONS:
             try:
@@ -66,10 +66,11 @@ def scan(folder):
     return Scan(sorted(images), sorted(skipped), others)
 
 
-def _files(folder):
+def _files(folder, skipped):
     """Yields (path relative to the folder, `os.DirEntry`) of all files.
 
-    A folder is not entered again below itself, so links cannot loop.
+    A folder is not entered again below itself, so links cannot loop. What
+    cannot be entered is added to `skipped`.
     """
     pending = [("", frozenset())]
     while pending:
@@ -78,9 +79,10 @@ def _files(folder):
         try:
             status = os.stat(path)
             entries = sorted(os.scandir(path), key=lambda entry: entry.name)
-        except OSError:
+        except OSError as error:
             if not below:
                 raise
+            skipped.append((below, _reason(error)))
             continue
         folder_id = (status.st_dev, status.st_ino)
         if folder_id in above:

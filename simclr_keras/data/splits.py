@@ -176,12 +176,12 @@ class FileSplit(StreamedSplit):
             first_step=first_step,
             num_steps=num_steps,
         )
-        return batches.unbatch().map(self._key)
+        return batches.unbatch().map(self._key())
 
     def keys_in_order(self):
         import tensorflow as tf
 
-        return tf.data.Dataset.range(self.num_examples).map(self._key)
+        return tf.data.Dataset.range(self.num_examples).map(self._key())
 
     def read(self, key):
         import tensorflow as tf
@@ -190,9 +190,10 @@ class FileSplit(StreamedSplit):
 
         return preprocessing.decode(tf.io.read_file(key))
 
-    def _key(self, index):
+    def _key(self):
+        """Function from an index to (key, label)."""
         paths, labels = self._tensors
-        return paths[index], labels[index]
+        return lambda index: (paths[index], labels[index])
 
     @functools.cached_property
     def _tensors(self):

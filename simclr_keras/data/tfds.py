@@ -125,7 +125,7 @@ def _of_kind(features, kind, supervised):
 
 
 def _how_to_prepare(builder, name):
-    root = str(builder._data_dir_root)
+    root = str(builder.data_dir).removesuffix(builder.info.full_name)
     found = []
     if os.path.isdir(root):
         found = [entry for entry in os.listdir(root) if entry[0] != "."]

@@ -109,6 +109,23 @@ class TestScan:
         assert paths(found) == ["a/x.png"]
         assert [path for path, _ in found.skipped] == ["itself.png"]
 
+    def test_folders_that_cannot_be_entered_are_named(
+        self, tmp_path, monkeypatch
+    ):
+        write(tmp_path, "open/a.png")
+        write(tmp_path, "shut/b.png")
+        scandir = os.scandir
+
+        def guarded(path):
+            if path.endswith("shut"):
+                raise PermissionError(13, "Permission denied", path)
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", guarded)
+        found = scan.scan(str(tmp_path))
+        assert paths(found) == ["open/a.png"]
+        assert found.skipped == [("shut", "Permission denied")]
+
     def test_a_folder_named_like_an_image(self, tmp_path):
         write(tmp_path, "dir.png/a.png")
         assert paths(scan.scan(tmp_path)) == ["dir.png/a.png"]

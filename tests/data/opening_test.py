@@ -1,0 +1,106 @@
+import gzip
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from simclr_keras import data
+from tests.data import scan_test
+
+
+class TestOpenSource:
+    @pytest.mark.parametrize("dataset", ["", " ", None])
+    def test_nothing(self, dataset):
+        with pytest.raises(ValueError, match="must be digits, a name of"):
+            data.open_source(dataset)
+
+    @pytest.mark.parametrize(
+        "dataset", ["/no/such/folder", "./none", "~/none-here", "none.npz"]
+    )
+    def test_paths_that_do_not_exist(self, dataset):
+        with pytest.raises(ValueError, match="there is no /.*no") as error:
+            data.open_source(dataset)
+        assert "~" not in str(error.value).rsplit("there is no")[1]
+
+    @pytest.mark.parametrize(
+        "name,content,advice",
+        [
+            ("a.txt", b"text", "a.txt"),
+            ("a.png", scan_test.png(), "name the folder it lies in"),
+            ("t10k-labels-idx1-ubyte", b"", "name the folder it lies in"),
+            ("a.tar.gz", gzip.compress(b""), "unpack it"),
+            ("a.npy", b"", r"np.savez\(file, x_train=images\)"),
+        ],
+    )
+    def test_files_of_other_kinds(self, tmp_path, name, content, advice):
+        path = scan_test.write(tmp_path, name, content)
+        with pytest.raises(ValueError, match=f"must be digits.*{advice}"):
+            data.open_source(str(path))
+
+    def test_home_folder(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        scan_test.write(tmp_path, "photos/a.png")
+        source = data.open_source("~/photos")
+        assert source.pretrain.num_examples == 1
+
+    def test_a_folder_comes_before_a_name(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        scan_test.write(tmp_path, "cifar10/a.png")
+        assert data.open_source("cifar10").pretrain.num_examples == 1
+        with pytest.raises(ValueError, match="must be prepared"):
+            data.open_source("cifar10", data_dir=str(tmp_path))
+
+    def test_digits_are_not_a_folder(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        scan_test.write(tmp_path, "digits/a.png")
+        assert data.open_source("digits").num_classes == 10
+        assert data.open_source("./digits").pretrain.num_examples == 1
+
+    @pytest.mark.parametrize("dataset", ["digits", "."])
+    def test_data_dir_is_for_names(self, dataset):
+        with pytest.raises(ValueError, match="`data_dir` is for names"):
+            data.open_source(dataset, data_dir="/tmp")
+
+    def test_the_folder_of_a_prepared_data_set(self, tmp_path):
+        scan_test.write(tmp_path, "dataset_info.json", b"{}")
+        with pytest.raises(ValueError, match="the folder of one"):
+            data.open_source(str(tmp_path))
+
+    def test_unreadable_folder(self, tmp_path, monkeypatch):
+        def scandir(path):
+            raise PermissionError(13, "Permission denied", path)
+
+        monkeypatch.setattr(os, "scandir", scandir)
+        with pytest.raises(ValueError, match="readable.*Permission denied"):
+            data.open_source(str(tmp_path))
+
+    @pytest.mark.parametrize("argument", ["train_split", "eval_split"])
+    def test_unknown_splits(self, argument):
+        with pytest.raises(
+            ValueError, match=f'`{argument}` must be one of "train", "test"'
+        ):
+            data.open_source("digits", **{argument: "validation"})
+
+
+class TestTensorFlowIsNotImported:
+    def test_before_images_are_read(self, tmp_path):
+        np.savez(tmp_path / "a.npz", x_train=np.zeros((2, 3, 3), np.uint8))
+        scan_test.write(tmp_path, "folder/a.png")
+        code = f"""
+import sys
+from simclr_keras import data
+data.open_source("digits")
+data.open_source({str(tmp_path / "a.npz")!r})
+print(data.describe(data.open_source({str(tmp_path / "folder")!r})))
+for dataset in ("", "/none", "cifar11", "cifar10", "imdb_reviews"):
+    try:
+        data.open_source(dataset, data_dir={str(tmp_path)!r})
+    except ValueError as error:
+        assert "Received" in str(error)
+    else:
+        raise AssertionError(dataset)
+assert "tensorflow" not in sys.modules
+"""
+        subprocess.run([sys.executable, "-c", code], check=True)
