@@ -50,7 +50,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             `axis` must be the last one and `renorm` is not offered.
 
     Raises:
-        ValueError: for another `axis`, or for `renorm`.
+        ValueError: for another `axis`, for `renorm`, or for a mask.
     """
 
     def __init__(self, momentum=0.9, epsilon=1e-5, synchronized=True, **kwargs):
@@ -65,9 +65,13 @@ class BatchNormalization(keras.layers.BatchNormalization):
                 "`axis` must be -1 and `renorm` must be False. "
                 f"Received: axis={self.axis}, renorm={self.renorm}"
             )
-        self.supports_masking = False
 
-    def call(self, inputs, training=None):
+    def call(self, inputs, training=None, mask=None):
+        if mask is not None:
+            raise ValueError(
+                "`mask` must be None: every row counts in the statistics. "
+                f"Received: mask={mask}"
+            )
         if not (training and self.trainable):
             statistics = self.moving_mean, self.moving_variance
             return self._fused(inputs, *statistics)[0]
@@ -195,5 +199,6 @@ def _with_norms(model, old_class, new_layer, dtype=None):
         return type(layer).from_config(config)
 
     copy = keras.models.clone_model(model, clone_function=clone, recursive=True)
-    copy.set_weights(model.get_weights())
+    for target, source in zip(copy.weights, model.weights, strict=True):
+        target.assign(source)
     return copy

@@ -6,6 +6,8 @@ A key is the path of attributes to the variable, such as
 
 import re
 
+from simclr_keras import heads
+from simclr_keras.resnet import resnet
 from tests import golden
 
 _SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
@@ -90,27 +92,35 @@ def _resnet_layer(place, stem):
     return f"group{int(group) + 1}_block{int(block) + 1}_{inner}"
 
 
-def resnet_arguments(settings):
-    """Arguments of `resnet` for the `settings` of a golden file."""
-    return {
-        "depth": settings.get("resnet_depth", 50),
-        "width": settings.get("width_multiplier", 1),
-        "sk_ratio": settings.get("sk_ratio", 0.0),
-        "se_ratio": settings.get("se_ratio", 0.0),
-        "stem": "cifar" if settings.get("image_size", 224) <= 32 else "imagenet",
+def models(settings):
+    """Encoder, projection head and linear probe by the flags of Google's run.
+
+    The encoder takes images of any size, since the reference does.
+    """
+    batch_norm = {
         "global_bn": settings.get("global_bn", True),
         "batch_norm_momentum": settings.get("batch_norm_decay", 0.9),
     }
-
-
-def projection_head_arguments(settings):
-    """Arguments of `projection_head`, but for `features`."""
-    return {
-        "layers": settings.get("num_proj_layers", 3),
-        "out_dim": settings.get("proj_out_dim", 128),
-        "global_bn": settings.get("global_bn", True),
-        "batch_norm_momentum": settings.get("batch_norm_decay", 0.9),
-    }
+    encoder = resnet(
+        settings.get("resnet_depth", 50),
+        settings.get("width_multiplier", 1),
+        sk_ratio=settings.get("sk_ratio", 0.0),
+        se_ratio=settings.get("se_ratio", 0.0),
+        stem="cifar" if settings.get("image_size", 224) <= 32 else "imagenet",
+        image_size=None,
+        **batch_norm,
+    )
+    head = heads.projection_head(
+        encoder.output_shape[-1],
+        settings.get("num_proj_layers", 3),
+        settings.get("proj_out_dim", 128),
+        **batch_norm,
+    )
+    selected = heads.head_outputs(head).output_shape[
+        settings.get("ft_proj_selector", 0)
+    ]
+    probe = heads.linear_probe(selected[-1], settings.get("num_classes", 1000))
+    return encoder, head, probe
 
 
 def variables(*models):
