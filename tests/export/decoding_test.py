@@ -71,6 +71,13 @@ class TestDecodeBatch:
         np.testing.assert_array_equal(images[1], np.zeros((24, 24, 3)))
         np.testing.assert_array_equal(images[2], expected(PNG))
 
+    def test_large_images_are_not_decoded(self, monkeypatch):
+        limit = 20 * 30
+        monkeypatch.setattr(decoding, "MAX_PIXELS", limit)
+        files = [JPEG, PNG, encoded("PNG", 20, 30), encoded("PNG", 20, 31)]
+        _, valid = decoding.decode_batch(tf.constant(files), 24)
+        assert valid.numpy().tolist() == [True, False, True, False]
+
     def test_all_bad(self):
         images, valid = decode_batch(list(BAD.values()))
         assert images.shape == (len(BAD), 24, 24, 3)
