@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 import simclr_keras
+from simclr_keras import normalization
 from simclr_keras import preprocessing
 from simclr_keras.export import decoding
 from simclr_keras.export import versions
@@ -30,6 +31,8 @@ def export_saved_model(
 
     Its signatures are those of `simclr_keras.export.signatures`; beside it
     stands `metadata.json` with sizes, class names, signatures and versions.
+    Functional models compute in float32 there, as in `encoder.keras`,
+    whatever policy they were trained under; others keep their policy.
 
     Args:
         encoder: model of [B, S, S, 3] float32 images in [0, 1] -> [B, F].
@@ -56,6 +59,9 @@ def export_saved_model(
             "`class_names` must have one name per output of `classifier`, "
             f"{widths.get('classes', 0)}. Received: {len(class_names)} names"
         )
+    encoder, classifier, projection_head = (
+        _in_float32(model) for model in (encoder, classifier, projection_head)
+    )
     archive = keras.export.ExportArchive()
     for layer in (encoder, classifier, projection_head):
         if layer is not None:
@@ -108,6 +114,14 @@ def _widths(encoder, classifier, projection_head, size):
         projection = projection_head(features, training=False)
         widths["projection"] = _width("projection_head", projection)
     return widths
+
+
+def _in_float32(model):
+    layers = getattr(model, "layers", ())
+    functional = getattr(model, "inputs", None) is not None
+    if functional and any(x.compute_dtype != "float32" for x in layers):
+        return normalization.plain_batch_norm(model, dtype="float32")
+    return model
 
 
 def _compatible(expected, given):

@@ -241,16 +241,22 @@ class TestExportSavedModel:
         )
         assert not np.any(served[1])
 
-    def test_without_heads(self, tmp_path):
+    def test_without_heads_in_float32(self, tmp_path):
+        keras.config.set_dtype_policy("mixed_bfloat16")
+        encoder = small_encoder()
         path = export.export_saved_model(
-            small_encoder(), tmp_path / "1", image_size=(20, 30)
+            encoder, tmp_path / "1", image_size=(20, 30)
         )
         signatures = tf.saved_model.load(path).signatures
         assert set(signatures) == {"serving_default", "embed", "embed_uint8"}
-        answer = signatures["serving_default"](image_bytes=tf.constant([b""]))
-        assert set(answer) == {"embedding", "valid"}
-        images = tf.constant(pixels(1))
-        assert set(signatures["embed_uint8"](images=images)) == {"embedding"}
+        keys = signatures["serving_default"].structured_outputs
+        assert set(keys) == {"embedding", "valid"}
+        images = tf.constant(pixels(2))
+        actual = signatures["embed_uint8"](images=images)
+        plain = normalization.plain_batch_norm(encoder, dtype="float32")
+        expected = plain(preprocessing.preprocess(images, (20, 30)))
+        assert_close(actual, {"embedding": expected}, ["embedding"])
+        assert encoder.layers[-1].compute_dtype == "bfloat16"
 
     def test_never_overwrites(self, exported):
         before = sorted(exported.path.rglob("*"))
