@@ -37,9 +37,19 @@ _PUBLIC = {
     "resnet": "resnet",
     "save_encoder": "checkpoints",
 }
-_SUBPACKAGES = ("data", "evaluation", "export", "flags")
+_MODULES = (
+    "callbacks",
+    "data",
+    "evaluation",
+    "export",
+    "flags",
+    "optimizers",
+    "schedules",
+    "training",
+    "training_state",
+)
 
-__all__ = ["__version__", *_PUBLIC, *_SUBPACKAGES]
+__all__ = ["__version__", *_PUBLIC, *_MODULES]
 
 
 def __getattr__(name):
@@ -48,7 +58,7 @@ def __getattr__(name):
         value = getattr(module, name)
         globals()[name] = value
         return value
-    if name in _SUBPACKAGES:
+    if name in _MODULES:
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -1,0 +1,257 @@
+"""What a run shows and writes while it trains."""
+
+import json
+import math
+import os
+import pathlib
+import sys
+import time
+
+import keras
+import tensorflow as tf
+import tqdm
+
+_LINE_SECONDS = 10.0
+
+
+class Throughput:
+    """Images per second and the share of time spent waiting for data.
+
+    Args:
+        batch_size: images per step over all replicas.
+        wait_clock: object whose `seconds` grows while a step waits for its
+            batch, from `data.pipelines.timed`; None if nothing measures it.
+    """
+
+    def __init__(self, batch_size, wait_clock=None):
+        self.batch_size = batch_size
+        self.wait_clock = wait_clock
+        self.start()
+
+    def start(self):
+        self._began = time.perf_counter()
+        self._waited = self._wait_seconds()
+        self._steps = 0
+
+    def step(self):
+        self._steps += 1
+
+    def values(self):
+        elapsed = max(time.perf_counter() - self._began, 1e-9)
+        waited = self._wait_seconds() - self._waited
+        return {
+            "images_per_second": self._steps * self.batch_size / elapsed,
+            "data_wait": min(waited / elapsed, 1.0),
+        }
+
+    def _wait_seconds(self):
+        return self.wait_clock.seconds if self.wait_clock else 0.0
+
+
+class ProgressBar(keras.callbacks.Callback):
+    """One bar over the whole run, or a line now and then without a terminal.
+
+    Args:
+        total_steps: updates of the whole run.
+        first_step: updates done before, when a run is resumed.
+        batch_size: images per step over all replicas; sets the chance level
+            that the loss is shown against.
+        wait_clock: as for `Throughput`.
+        stream: where to write; standard output by default.
+    """
+
+    def __init__(
+        self,
+        total_steps,
+        first_step,
+        batch_size,
+        wait_clock=None,
+        stream=None,
+    ):
+        super().__init__()
+        self.total_steps = total_steps
+        self.first_step = first_step
+        self.stream = stream or sys.stdout
+        self.chance = math.log(2 * batch_size - 1)
+        self.rate = Throughput(batch_size, wait_clock)
+        self.bar = None
+        self.done = first_step
+        self._printed = 0.0
+
+    def on_train_begin(self, logs=None):
+        if self.bar is None:
+            self.bar = tqdm.tqdm(
+                total=self.total_steps,
+                initial=self.first_step,
+                file=self.stream,
+                disable=not self.stream.isatty(),
+                unit="step",
+                dynamic_ncols=True,
+                bar_format="{n}/{total} |{bar}| {postfix}, {remaining} left",
+            )
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.done == self.first_step:
+            # The first step traces the graph; it says nothing about speed.
+            self.rate.start()
+        else:
+            self.rate.step()
+        self.done += 1
+        self.bar.update()
+        if self.bar.disable:
+            self._line(logs)
+        else:
+            self.bar.set_postfix_str(self.text(logs), refresh=False)
+
+    def text(self, logs):
+        rate = self.rate.values()
+        parts = [
+            f"{rate['images_per_second']:.0f} images/s",
+            f"data wait {rate['data_wait']:.0%}",
+            f"loss {logs['loss']:.3f} (chance {self.chance:.2f})",
+        ]
+        if "probe_top1" in logs:
+            parts.append(f"probe {logs['probe_top1']:.1%}")
+        return ", ".join(parts)
+
+    def _line(self, logs):
+        now = time.monotonic()
+        if now - self._printed < _LINE_SECONDS and self.done < self.total_steps:
+            return
+        self._printed = now
+        print(
+            f"step {self.done}/{self.total_steps}: {self.text(logs)}, "
+            f"{self._left()} left",
+            file=self.stream,
+            flush=True,
+        )
+
+    def _left(self):
+        speed = self.rate.values()["images_per_second"] / self.rate.batch_size
+        if not speed:
+            return "?"
+        return tqdm.tqdm.format_interval((self.total_steps - self.done) / speed)
+
+    def close(self):
+        if self.bar is not None:
+            self.bar.close()
+
+
+class MetricsLog(keras.callbacks.Callback):
+    """Writes metrics to `metrics.jsonl` and to TensorBoard.
+
+    A line of JSON has `step`, `epoch`, the model's metrics (means over the
+    epoch so far) and the throughput since the line before. Lines of steps
+    that a resumed run does again are dropped first.
+
+    Args:
+        model_dir: the run's directory.
+        first_step: updates done before.
+        every: steps between lines; the end of an epoch gets one as well.
+        batch_size, wait_clock: as for `Throughput`.
+    """
+
+    def __init__(self, model_dir, first_step, every, batch_size, wait_clock):
+        super().__init__()
+        self.path = pathlib.Path(model_dir) / "metrics.jsonl"
+        self.every = every
+        self.done = self.written = first_step
+        self.epoch = 0
+        self.rate = Throughput(batch_size, wait_clock)
+        self.board = tf.summary.create_file_writer(
+            str(pathlib.Path(model_dir) / "tensorboard")
+        )
+        _drop_lines_after(self.path, first_step)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.done += 1
+        self.rate.step()
+        if self.every and self.done % self.every == 0:
+            self._write(logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.written != self.done:
+            self._write(logs)
+
+    def _write(self, logs):
+        values = {name: float(value) for name, value in logs.items()}
+        values |= self.rate.values()
+        line = {"step": self.done, "epoch": self.epoch, **values}
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        with self.board.as_default(self.done):
+            for name, value in values.items():
+                tf.summary.scalar(name, value)
+        self.written = self.done
+        self.rate.start()
+
+
+class SaveCheckpoint(keras.callbacks.Callback):
+    """Saves every `every` steps, and when training ends.
+
+    Args:
+        checkpoints: `checkpoints.Checkpoints`.
+        first_step: updates done before.
+        every: steps between checkpoints.
+    """
+
+    def __init__(self, checkpoints, first_step, every):
+        super().__init__()
+        self.checkpoints = checkpoints
+        self.every = every
+        self.done = self.saved = first_step
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.done += 1
+        if self.done % self.every == 0:
+            self.save()
+
+    def save(self):
+        if self.saved != self.done:
+            self.checkpoints.save(self.done)
+            self.saved = self.done
+
+
+class NonFiniteLoss(RuntimeError):
+    """Training cannot go on: the loss is not a finite number."""
+
+
+class StopAtNonFiniteLoss(keras.callbacks.Callback):
+    """Raises `NonFiniteLoss` at the step where the loss stops being finite.
+
+    Keras' own `TerminateOnNaN` says neither the step nor the learning rate.
+
+    Args:
+        first_step: updates done before.
+    """
+
+    def __init__(self, first_step):
+        super().__init__()
+        self.done = first_step
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.done += 1
+        if not math.isfinite(logs["loss"]):
+            raise NonFiniteLoss(
+                f"the loss is {logs['loss']} at step {self.done}, with "
+                f"learning rate {float(logs['learning_rate']):.4g}"
+            )
+
+
+def _drop_lines_after(path, step):
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text().splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except (ValueError, KeyError):
+            # Half a line: the run before was killed while it wrote.
+            continue
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text("".join(kept))
+    os.replace(temporary, path)

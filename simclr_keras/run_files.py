@@ -1,0 +1,41 @@
+"""Files of a run: written whole or not at all, with where they came from."""
+
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import subprocess
+
+_PACKAGES = ("tensorflow", "keras", "keras-cv", "numpy", "scikit-learn")
+
+
+def write_json(path, value):
+    """Writes `value` as JSON under a temporary name and renames it."""
+    temporary = pathlib.Path(f"{path}.partial")
+    temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def environment():
+    """Versions, git revision and machine, as a JSON-serialisable dict."""
+    return {
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in _PACKAGES},
+        "git_revision": _git_revision(),
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+    }
+
+
+def _git_revision():
+    """Revision of the checkout that runs; None for an installed package."""
+    folder = pathlib.Path(__file__).resolve().parent.parent
+    if not (folder / ".git").exists():
+        return None
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True)
+    except OSError:
+        return None
+    return found.stdout.strip() or None

@@ -1,0 +1,290 @@
+"""SimCLR as a Keras model: two views, one forward pass, one loss."""
+
+import keras
+import tensorflow as tf
+
+from simclr_keras import augment
+from simclr_keras import distribution
+from simclr_keras import heads
+from simclr_keras import losses
+from simclr_keras import preprocessing
+
+# Google's code sums the loss over both directions, `nt_xent` averages over
+# all views. The sum is what is differentiated, so that published learning
+# rates and weight decays keep their meaning; the mean is what is reported.
+_DIRECTIONS = 2.0
+
+
+@keras.saving.register_keras_serializable("simclr_keras")
+class SimCLR(keras.Model):
+    """Trains an encoder so that two views of an image embed alike.
+
+    SimCLR (arXiv:2002.05709, algorithm 1). Each step draws two random views
+    of every image, encodes all of them in one pass, so that batch norm sees
+    both, and minimises `nt_xent` between their projections. With `num_classes`
+    a linear probe learns on the embeddings at the same time, behind a stopped
+    gradient, so that labels never reach the encoder.
+
+    `fit` takes a dataset of images or of (images, labels):
+    images [B, H, W, 3], uint8 or float in [0, 1], which `augmenter` crops and
+    distorts on the device; or [B, 2, S, S, 3] float, two crops of each image
+    made beforehand, whose colours alone are distorted. Labels are integers
+    [B] or [B, 1]; -1 marks an image without one. Batches must be full
+    (`drop_remainder=True`).
+
+    Calling the model embeds: images [B, S, S, 3] in [0, 1] -> [B, F] float32.
+
+    Metrics: `loss` (mean over the 2G views; chance level ln(2G - 1)),
+    `contrastive_accuracy`, `contrastive_entropy` (nats), `embedding_std`
+    (spread of the l2-normalised embeddings: 0 when they have collapsed into
+    one point, about 1 when they fill the sphere), `learning_rate`, and with
+    labels `probe_loss`, `probe_top1`, `probe_top5`.
+
+    Args:
+        encoder: built `keras.Model`, images -> [B, F].
+        projection_head: built `keras.Model`, [B, F] -> [B, D].
+        augmenter: what makes a view, from `simclr_keras.augmenter`; None if
+            the dataset brings finished views [B, 2, S, S, 3].
+        num_classes: classes of the online linear probe; None for no probe.
+        temperature: float > 0, of `nt_xent`.
+        hidden_norm: whether `nt_xent` l2-normalises the projections.
+        ft_proj_selector: layer of the projection head that the probe reads,
+            0 for the embedding itself, -1 for the projection.
+        seed: int, from which with the step, the replica and the view all
+            random numbers follow.
+
+    Raises:
+        ValueError: if the models do not fit each other, or `temperature` or
+            `num_classes` is out of range.
+    """
+
+    def __init__(
+        self,
+        encoder,
+        projection_head,
+        augmenter=None,
+        *,
+        num_classes=None,
+        temperature=0.1,
+        hidden_norm=True,
+        ft_proj_selector=0,
+        seed=0,
+        **kwargs,
+    ):
+        _check(encoder, projection_head, num_classes, temperature)
+        super().__init__(**kwargs)
+        self.encoder = encoder
+        self.projection_head = projection_head
+        self.augmenter = augmenter
+        self.num_classes = num_classes
+        self.temperature = temperature
+        self.hidden_norm = hidden_norm
+        self.ft_proj_selector = ft_proj_selector
+        self.seed = seed
+        self._head_outputs = heads.head_outputs(projection_head)
+        self.linear_probe = None
+        self._trackers = {name: keras.metrics.Mean(name=name) for name in _LOGS}
+        if num_classes is not None:
+            read = self._head_outputs.output_shape[ft_proj_selector][-1]
+            self.linear_probe = heads.linear_probe(read, num_classes)
+            self._trackers |= {
+                name: keras.metrics.Mean(name=name) for name in _PROBE_LOGS
+            }
+        self.built = True
+
+    def call(self, images, training=False):
+        return self.encoder(images, training=training)
+
+    def compile(self, optimizer="rmsprop", **kwargs):
+        super().compile(optimizer=optimizer, **kwargs)
+        # Slots must exist before `fit`, in the strategy's scope, or Keras
+        # draws a batch to make them and training starts at the second one.
+        self.optimizer.build(self.trainable_variables)
+
+    def compile_from_config(self, config):
+        # Keras leaves out models that override `compile`, as this one does.
+        self.compile(**keras.saving.deserialize_keras_object(config))
+
+    @property
+    def metrics(self):
+        return list(self._trackers.values())
+
+    def views(self, images, step):
+        """Two views of each image, first views first.
+
+        Args:
+            images: as for `fit`.
+            step: int or scalar tensor; equal steps give equal views.
+
+        Returns:
+            [2B, S, S, 3] float32 in [0, 1].
+        """
+        cropped = len(images.shape) == 5
+        pair = tf.unstack(images, axis=1) if cropped else [images, images]
+        if self.augmenter is None:
+            if not cropped:
+                raise ValueError(
+                    "Without an `augmenter`, images must be finished views "
+                    f"[B, 2, S, S, 3]. Received: shape {images.shape}"
+                )
+            return tf.concat([preprocessing.to_float(v) for v in pair], axis=0)
+        return tf.concat(
+            [
+                self.augmenter(
+                    view, seed=self._view_seed(step, number), cropped=cropped
+                )
+                for number, view in enumerate(pair)
+            ],
+            axis=0,
+        )
+
+    def train_step(self, data):
+        images, labels = _unpack(data)
+        views = self.views(images, self.optimizer.iterations)
+        learning_rate = self.optimizer.learning_rate
+        with tf.GradientTape() as tape:
+            loss, probe_loss = self._forward(views, labels, training=True)
+            objective = _DIRECTIONS * loss + probe_loss
+            # Gradients are summed over replicas.
+            objective /= distribution.num_replicas()
+            scaled = self.optimizer.scale_loss(objective)
+        weights = self.trainable_variables
+        gradients = tape.gradient(scaled, weights)
+        self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
+        return self._logs() | {"learning_rate": learning_rate}
+
+    def test_step(self, data):
+        images, labels = _unpack(data)
+        self._forward(self.views(images, step=-1), labels, training=False)
+        return self._logs()
+
+    def _forward(self, views, labels, training):
+        """NT-Xent and the probe's loss, with all metrics updated on the way."""
+        h = self.encoder(views, training=training)
+        *hidden, z = self._head_outputs(h, training=training)
+        z1, z2 = tf.split(z, 2)
+        logits = losses.view_logits(z1, z2, self.temperature, self.hidden_norm)
+        loss = losses.mean_cross_entropy(logits)
+        self._track(
+            loss=loss,
+            contrastive_accuracy=losses.contrastive_accuracy(logits),
+            contrastive_entropy=losses.contrastive_entropy(logits),
+            embedding_std=_embedding_std(h),
+        )
+        if self.linear_probe is None or labels is None:
+            return loss, 0.0
+        read = [*hidden, z][self.ft_proj_selector]
+        return loss, self._probe_loss(tf.stop_gradient(read), labels)
+
+    def _probe_loss(self, features, labels):
+        labels = tf.concat([labels, labels], axis=0)
+        labelled = tf.cast(labels >= 0, tf.float32)
+        logits = tf.cast(self.linear_probe(features), tf.float32)
+        targets = tf.maximum(labels, 0)
+        loss = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
+        # Over all rows, labelled or not, so that replicas with unequally many
+        # labels still add up to the global batch.
+        loss = tf.reduce_mean(loss * labelled)
+        own = tf.gather(logits, targets[:, None], batch_dims=1)
+        better = tf.reduce_sum(tf.cast(logits > own, tf.int32), axis=1)
+        self._track(
+            labelled,
+            probe_loss=loss / tf.maximum(tf.reduce_mean(labelled), 1e-12),
+            probe_top1=tf.cast(better < 1, tf.float32),
+            probe_top5=tf.cast(better < 5, tf.float32),
+        )
+        return loss
+
+    def _track(self, sample_weight=None, **values):
+        for name, value in values.items():
+            weight = sample_weight if value.shape.rank else None
+            self._trackers[name].update_state(value, sample_weight=weight)
+
+    def _logs(self):
+        return {name: m.result() for name, m in self._trackers.items()}
+
+    def _view_seed(self, step, view):
+        return augment.fold_seed(
+            self.seed, step, distribution.replica_id(), view
+        )
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # Everything is built already; Keras would draw a batch to find out.
+        if not self.optimizer.built:
+            super()._maybe_symbolic_build(
+                iterator=iterator, data_batch=data_batch
+            )
+
+    def get_config(self):
+        parts = ("encoder", "projection_head", "augmenter")
+        return {
+            **super().get_config(),
+            **{
+                name: keras.saving.serialize_keras_object(getattr(self, name))
+                for name in parts
+            },
+            "num_classes": self.num_classes,
+            "temperature": self.temperature,
+            "hidden_norm": self.hidden_norm,
+            "ft_proj_selector": self.ft_proj_selector,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        for name in ("encoder", "projection_head", "augmenter"):
+            config[name] = keras.saving.deserialize_keras_object(config[name])
+        return cls(**config)
+
+
+_LOGS = ("loss", "contrastive_accuracy", "contrastive_entropy", "embedding_std")
+_PROBE_LOGS = ("probe_loss", "probe_top1", "probe_top5")
+
+
+def _embedding_std(h):
+    unit = tf.math.l2_normalize(tf.cast(h, tf.float32), axis=1)
+    width = tf.cast(tf.shape(h)[1], tf.float32)
+    return tf.reduce_mean(tf.math.reduce_std(unit, axis=0)) * tf.sqrt(width)
+
+
+def _unpack(data):
+    images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
+    if weights is not None:
+        raise ValueError(
+            "SimCLR takes images or (images, labels), without sample weights."
+        )
+    if labels is not None:
+        if labels.shape.rank == 2 and labels.shape[1] == 1:
+            labels = labels[:, 0]
+        if labels.shape.rank != 1:
+            raise ValueError(
+                "Labels must be integers [B] or [B, 1]. "
+                f"Received: shape {labels.shape}"
+            )
+        labels = tf.cast(labels, tf.int32)
+    return images, labels
+
+
+def _check(encoder, projection_head, num_classes, temperature):
+    if not encoder.built or len(encoder.output_shape) != 2:
+        raise ValueError(
+            "`encoder` must be a built model with flat output [B, F]. "
+            f"Received: {encoder.name} with output "
+            f"{encoder.output_shape if encoder.built else '(not built)'}"
+        )
+    if projection_head.input_shape[-1] != encoder.output_shape[-1]:
+        raise ValueError(
+            "`projection_head` must take as many features as `encoder` gives. "
+            f"Received: {projection_head.input_shape[-1]} and "
+            f"{encoder.output_shape[-1]}"
+        )
+    if num_classes is not None and num_classes < 2:
+        raise ValueError(
+            "`num_classes` must be at least 2, or None for no probe. "
+            f"Received: num_classes={num_classes}"
+        )
+    if not temperature > 0:
+        raise ValueError(
+            "`temperature` must be greater than 0. "
+            f"Received: temperature={temperature}"
+        )
