@@ -51,6 +51,14 @@ class Source:
     notes: tuple[str, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def smallest_class(self):
+        """Images of the rarest class in `train`; None without labels."""
+        if self.train is None:
+            return None
+        _, counts = np.unique(self.train.labels, return_counts=True)
+        return int(counts.min())
+
 
 def describe(source):
     """What was found, as the lines that a run prints.

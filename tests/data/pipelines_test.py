@@ -6,7 +6,6 @@ import pytest
 import tensorflow as tf
 
 from simclr_keras import augment
-from simclr_keras import data
 from simclr_keras import preprocessing
 from simclr_keras.data import pipelines
 from simclr_keras.data import splits
@@ -27,7 +26,7 @@ def file_split(tmp_path_factory):
     folder = tmp_path_factory.mktemp("images")
     paths, sizes = [], []
     for index in range(10):
-        size = (12 + index, 20 - index)
+        size = (1 + 3 * index, 30 - 3 * index)
         content = scan_test.png(*size, seed=index)
         paths.append(str(scan_test.write(folder, f"{index}.png", content)))
         sizes.append(size)
@@ -82,7 +81,7 @@ class TestPretrainingFromMemory:
 
 class TestPretrainingFromFiles:
     def test_two_crops_of_each_image(self, file_split):
-        dataset = pretraining(file_split, seed=3)
+        dataset = pretraining(file_split, seed=3, num_steps=3)
         assert dataset.element_spec[0].shape == [BATCH, 2, 8, 8, 3]
         for step, (views, labels) in enumerate(elements(dataset)):
             assert views.dtype == np.float32
@@ -97,12 +96,10 @@ class TestPretrainingFromFiles:
                 np.testing.assert_allclose(
                     views[place, view], expected, atol=1e-6
                 )
-
-    def test_views_differ(self, file_split):
-        for views, _ in elements(pretraining(file_split)):
             flat = views.reshape(BATCH * 2, -1)
             assert len(np.unique(flat, axis=0)) == BATCH * 2
 
+    @pytest.mark.usefixtures("cheap_views")
     def test_views_of_an_image_differ_between_epochs(self, file_split):
         seen = {}
         dataset = pretraining(file_split, num_steps=8)
@@ -124,19 +121,12 @@ class TestPretrainingFromFiles:
         elements(pretraining(file_split, crop="torchvision", num_steps=1))
         assert set(asked) == {"torchvision"}
 
+    @pytest.mark.usefixtures("cheap_views")
     def test_without_labels_views_alone(self, file_split):
         unlabelled = splits.FileSplit(file_split.paths, None, file_split.sizes)
         expected = [views for views, _ in elements(pretraining(file_split))]
         actual = elements(pretraining(unlabelled))
         np.testing.assert_array_equal(actual, expected)
-
-    def test_a_folder_trains(self, file_split, tmp_path):
-        for index, size in enumerate([(9, 5), (6, 7), (1, 1), (3, 30)]):
-            scan_test.write(tmp_path, f"{index}.png", scan_test.png(*size))
-        source = data.open_source(str(tmp_path))
-        (views,) = elements(pretraining(source.pretrain, num_steps=1))
-        assert views.shape == (BATCH, 2, 8, 8, 3)
-        assert np.isfinite(views).all()
 
 
 @pytest.fixture(params=["memory", "files"])
@@ -144,6 +134,21 @@ def any_split(request, file_split):
     return array_split() if request.param == "memory" else file_split
 
 
+@pytest.fixture
+def cheap_views(monkeypatch):
+    """Views that show their seed; tracing real ones takes a second."""
+
+    def host_crop(image, seed, image_size, crop):
+        value = tf.random.stateless_uniform([], seed)
+        return tf.fill([image_size, image_size, 3], value)
+
+    monkeypatch.setattr(augment, "host_crop", host_crop)
+    monkeypatch.setattr(
+        splits.FileSplit, "read", lambda self, key: tf.zeros([1, 1, 3])
+    )
+
+
+@pytest.mark.usefixtures("cheap_views")
 class TestOrder:
     def test_no_image_twice_in_an_epoch(self, any_split):
         dataset = pretraining(any_split, num_steps=8)
@@ -152,13 +157,13 @@ class TestOrder:
             assert len(set(epoch)) == 8
         assert len({tuple(epoch) for epoch in labels.reshape(4, -1)}) == 4
 
-    @pytest.mark.parametrize("first_step", [1, 2, 5])
-    def test_continues_at_any_step(self, any_split, first_step):
+    def test_continues_at_any_step(self, any_split):
         whole = elements(pretraining(any_split, num_steps=7))
-        part = pretraining(
-            any_split, first_step=first_step, num_steps=7 - first_step
-        )
-        assert_equal(elements(part), whole[first_step:])
+        for first_step in (1, 4, 5):
+            part = pretraining(
+                any_split, first_step=first_step, num_steps=7 - first_step
+            )
+            assert_equal(elements(part), whole[first_step:])
 
     def test_is_the_same_every_time(self, any_split):
         dataset = pretraining(any_split)
@@ -168,13 +173,13 @@ class TestOrder:
         assert_equal(elements(pretraining(any_split)), first)
 
     def test_depends_on_the_seed(self, any_split):
-        orders = {
-            tuple(np.concatenate([labels for _, labels in elements(dataset)]))
-            for dataset in (pretraining(any_split, seed=s) for s in range(3))
-        }
-        assert len(orders) == 3
+        first, second = (
+            np.concatenate([labels for _, labels in elements(dataset)])
+            for dataset in (pretraining(any_split, seed=s) for s in range(2))
+        )
+        assert first.tolist() != second.tolist()
 
-    @pytest.mark.parametrize("num_steps", [0, 1, 11])
+    @pytest.mark.parametrize("num_steps", [0, 11])
     def test_knows_its_length(self, any_split, num_steps):
         dataset = pretraining(any_split, num_steps=num_steps)
         assert dataset.cardinality() == num_steps

@@ -116,12 +116,9 @@ def data_dir(tmp_path_factory):
     return folder
 
 
-def by_index(split_name, images, **size):
+def by_index(split_name, images):
     """The numbers of the images, found by comparing pixels."""
-    known = {
-        pixels(split_name, index, **size).tobytes(): index
-        for index in range(30)
-    }
+    known = {pixels(split_name, index).tobytes(): index for index in range(30)}
     return [known[np.ascontiguousarray(image).tobytes()] for image in images]
 
 
@@ -220,14 +217,11 @@ def keys(split, first_step=0, num_steps=10, seed=0):
         5, seed=seed, first_step=first_step, num_steps=num_steps
     )
     found = [
-        by_index("train", [split.read(key).numpy()], height=split_height(key))
+        # Only the height differs; it is in the header.
+        int.from_bytes(key[20:24], "big") - 8
         for key, _ in dataset.as_numpy_iterator()
     ]
     return np.array(found).reshape(-1, 5)
-
-
-def split_height(png):
-    return int.from_bytes(png[20:24], "big")
 
 
 class TestStreamed:
@@ -247,9 +241,11 @@ class TestStreamed:
 
     def test_shuffles_beyond_windows_and_files(self, photos):
         first = keys(photos.pretrain, num_steps=40).reshape(10, 20)[:, 0]
+        # Windows hold 7 images, files about 8.
         assert len(set(first)) > 4
+        assert max(first) - min(first) > 8
 
-    @pytest.mark.parametrize("first_step", [1, 4, 6])
+    @pytest.mark.parametrize("first_step", [1, 6])
     def test_continues_at_any_step(self, photos, first_step):
         whole = keys(photos.pretrain)
         part = keys(photos.pretrain, first_step, 10 - first_step)
