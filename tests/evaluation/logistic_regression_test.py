@@ -113,6 +113,11 @@ class TestFit:
         assert probe.num_validation == len(held)
         assert probe.num_train == 1400
 
+    def test_of_equal_accuracies_the_smallest_c_is_taken(self):
+        probe = linear_probe.fit(small.clusters(600, 3, noise=0.1))
+        assert probe.num_validation > 0
+        assert probe.C == linear_probe.C_GRID[0]
+
     def test_c_is_not_chosen_on_a_handful(self):
         probe = linear_probe.fit(small.clusters(400, 3))
         assert (probe.C, probe.num_validation) == (linear_probe.DEFAULT_C, 0)
