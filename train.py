@@ -190,6 +190,13 @@ def measure(model, source, model_dir):
         **evaluation_flags.compare(),
     )
     run_files.write_json(model_dir / "results.json", results)
+    if probe is not None:
+        run_files.write_npz(
+            model_dir / "linear_probe.npz",
+            kernel=probe.kernel,
+            bias=probe.bias,
+            class_names=source.class_names,
+        )
     print("\n".join(compare.table(results)))
     return probe
 

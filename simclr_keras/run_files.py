@@ -7,6 +7,8 @@ import pathlib
 import platform
 import subprocess
 
+import numpy as np
+
 _PACKAGES = ("tensorflow", "keras", "keras-cv", "numpy", "scikit-learn")
 
 
@@ -14,6 +16,14 @@ def write_json(path, value):
     """Writes `value` as JSON under a temporary name and renames it."""
     temporary = pathlib.Path(f"{path}.partial")
     temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def write_npz(path, **arrays):
+    """Writes those `arrays` that are not None, as `write_json` does."""
+    temporary = f"{path}.partial"
+    with open(temporary, "wb") as file:
+        np.savez(file, **{k: v for k, v in arrays.items() if v is not None})
     os.replace(temporary, path)
 
 

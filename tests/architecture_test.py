@@ -1,0 +1,99 @@
+"""Imports point one way, and importing the library defines no flag."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).parent.parent
+PACKAGE = "simclr_keras"
+
+# What each part may import from the others. A new arrow is a change here.
+LIBRARY = {
+    "augment": {"augment_layers", "color_ops", "seeded_layer", "crops"},
+    "augment_layers": {"color_ops", "crops", "seeded_layer"},
+    "seeded_layer": {"color_ops"},
+    "callbacks": set(),
+    "checkpoints": {"normalization"},
+    "color_ops": set(),
+    "crops": {"color_ops", "seeded_layer"},
+    "data": {"augment", "preprocessing", "crops", "seeded_layer"},
+    "distribution": set(),
+    "evaluation": set(),
+    "heads": {"normalization"},
+    "image_headers": set(),
+    "losses": {"distribution"},
+    "normalization": {"distribution"},
+    "optimizers": set(),
+    "preprocessing": {"image_headers"},
+    "resnet": {"normalization"},
+    "run_files": set(),
+    "schedules": set(),
+    "simclr": {"augment", "distribution", "heads", "losses", "preprocessing"},
+    "training": set(),
+    "training_state": set(),
+}
+
+
+def imported(path):
+    """Parts of the package that a file names in its imports."""
+    parts = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            module = node.module.split(".")
+            if module[0] != PACKAGE:
+                continue
+            names = [module[1]] if len(module) > 1 else []
+            parts.update(names or [alias.name for alias in node.names])
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.startswith(f"{PACKAGE}."):
+                    parts.add(alias.name.split(".")[1])
+    return parts
+
+
+def library_files():
+    for path in sorted((ROOT / PACKAGE).rglob("*.py")):
+        part = path.relative_to(ROOT / PACKAGE).parts[0].removesuffix(".py")
+        if part != "__init__":
+            yield part, path
+
+
+def test_library_has_the_arrows_of_the_table():
+    found = {}
+    for part, path in library_files():
+        found.setdefault(part, set()).update(imported(path) - {part})
+    unlisted = {
+        part: sorted(arrows - LIBRARY.get(part, set()))
+        for part, arrows in found.items()
+        if part not in LIBRARY or arrows - LIBRARY[part]
+    }
+    assert not unlisted
+
+
+def test_flags_import_nothing_of_the_library():
+    for path in (ROOT / "flags").rglob("*.py"):
+        assert imported(path) <= {"flags"}, path
+
+
+def test_export_imports_library_and_flags_only():
+    allowed = {"export", "flags", "preprocessing", "image_headers"}
+    for path in (ROOT / "export").rglob("*.py"):
+        extra = imported(path) - allowed - {"normalization", "__version__"}
+        assert not extra, path
+
+
+def test_importing_the_library_defines_no_flag_and_no_tensorflow():
+    program = (
+        "import sys, simclr_keras\n"
+        "assert 'tensorflow' not in sys.modules\n"
+        "simclr_keras.SimCLR, simclr_keras.resnet, simclr_keras.LARS\n"
+        "from absl import flags\n"
+        "ours = [m for m in flags.FLAGS.flags_by_module_dict()\n"
+        "        if 'simclr' in m]\n"
+        "assert not ours, ours\n"
+        "assert 'simclr_keras.flags' not in sys.modules\n"
+        "import simclr_keras.resnet\n"
+        "assert callable(simclr_keras.resnet)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)

@@ -1,0 +1,142 @@
+"""`train.py` as a user runs it: one short run, then what it left behind."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+SMALL = (
+    "--train_steps=9",
+    "--train_batch_size=64",
+    "--width_multiplier=0.125",
+    "--image_size=8",
+    "--checkpoint_steps=4",
+    "--label_draws=2",
+)
+
+
+def train(*arguments, timeout=300):
+    return subprocess.run(
+        [sys.executable, ROOT / "train.py", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    model_dir = tmp_path_factory.mktemp("runs") / "digits"
+    finished = train(f"--model_dir={model_dir}", *SMALL)
+    assert finished.returncode == 0, finished.stderr
+    return model_dir, finished.stdout
+
+
+class TestRun:
+    def test_says_what_it_found_and_where_each_value_is_from(self, run):
+        _, output = run
+        assert "1,437 images, 8 x 8, held in memory" in output
+        lines = output.splitlines()
+        for name, value, origin in (
+            ("image_size", "8", "command line"),
+            ("use_blur", "false", "recipe"),
+        ):
+            assert any(
+                line.split(maxsplit=2) == [name, value, origin]
+                for line in lines
+            )
+        assert "temperature" in output and "default: " in output
+
+    def test_shows_progress_and_results(self, run):
+        _, output = run
+        assert "step 9/9: " in output
+        for row in ("encoder", "raw pixels", "random encoder"):
+            assert any(line.startswith(row) for line in output.splitlines())
+
+    def test_files(self, run):
+        model_dir, _ = run
+        assert {path.name for path in model_dir.iterdir()} == {
+            "checkpoints",
+            "config.json",
+            "encoder.keras",
+            "linear_probe.npz",
+            "metrics.jsonl",
+            "results.json",
+            "run.flags",
+            "saved_model",
+            "tensorboard",
+        }
+
+    def test_checkpoints_by_period_and_at_the_end(self, run):
+        model_dir, _ = run
+        steps = {path.name for path in (model_dir / "checkpoints").iterdir()}
+        assert steps == {"step_4", "step_8", "step_9"}
+
+    def test_config(self, run):
+        config = json.loads((run[0] / "config.json").read_text())
+        assert config["flags"]["train_batch_size"] == 64
+        assert config["origins"]["train_batch_size"] == "command line"
+        assert config["origins"]["use_blur"] == "recipe"
+        assert config["environment"]["keras"]
+        assert config["dataset"]["num_examples"] == 1437
+
+    def test_metrics(self, run):
+        lines = (run[0] / "metrics.jsonl").read_text().splitlines()
+        last = json.loads(lines[-1])
+        assert last["step"] == 9
+        assert {"loss", "probe_top1", "embedding_std", "data_wait"} <= set(last)
+
+    def test_results_carry_protocol_and_sizes(self, run):
+        results = json.loads((run[0] / "results.json").read_text())
+        assert results["num_examples"] == 360
+        for row in results["representations"].values():
+            assert 0 < row["linear_probe"]["top1"] <= 1
+            assert row["linear_probe"]["protocol"]
+            assert len(row["linear_probe_5_per_class"]["top1_draws"]) == 2
+
+    def test_served_probe_is_the_evaluated_one(self, run):
+        import tensorflow as tf
+
+        model_dir, _ = run
+        served = tf.saved_model.load(str(model_dir / "saved_model" / "1"))
+        with np.load(model_dir / "linear_probe.npz") as probe:
+            images = np.random.default_rng(0).integers(
+                0, 256, size=[3, 8, 8, 3], dtype=np.uint8
+            )
+            embed = served.signatures["embed_uint8"](images=images)
+            logits = embed["embedding"] @ probe["kernel"] + probe["bias"]
+            classify = served.signatures["classify_uint8"](images=images)
+        np.testing.assert_array_equal(
+            classify["classes"][:, 0], np.argmax(logits, axis=1)
+        )
+
+    def test_the_same_command_adds_no_step(self, run):
+        model_dir, _ = run
+        before = (model_dir / "metrics.jsonl").read_text()
+        again = train(f"--flagfile={model_dir / 'run.flags'}")
+        assert again.returncode == 0, again.stderr
+        assert "resuming at step 9 of 9" in again.stdout
+        assert (model_dir / "metrics.jsonl").read_text() == before
+
+
+class TestMistakes:
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["--dataset=/no/such/folder"], "no such file or folder"),
+            (["--dataset=cifr10"], "cifar10"),
+            (["--temperature=0"], "--temperature=0: must be a number above 0"),
+            (["--temprature=0.5"], "temperature"),
+            (["--train_batch_size=5000"], "must be at most 1437"),
+        ],
+    )
+    def test_short_answer_with_code_2(self, arguments, message, tmp_path):
+        answer = train(f"--model_dir={tmp_path}", *arguments, timeout=30)
+        assert answer.returncode == 2
+        assert message in answer.stderr
+        assert "Traceback" not in answer.stderr
+        assert not list(tmp_path.iterdir())
