@@ -86,6 +86,9 @@ def from_npz(path, **kwargs):
         ValueError: if the file cannot be read or its arrays cannot be used.
     """
     try:
+        # NumPy would take other files too, and leave damaged ones open.
+        if not zipfile.is_zipfile(path):
+            raise ValueError("not a .npz file, or cut off")
         with np.load(path, allow_pickle=False) as file:
             found = list(file)
             arrays = {key: file[key] for key in _KEYS if key in found}

@@ -1,3 +1,5 @@
+import pathlib
+
 import numpy as np
 import pytest
 
@@ -222,16 +224,26 @@ class TestFromNpz:
         with pytest.raises(ValueError, match="plain arrays.*set.npz"):
             data.open_source(path)
 
-    @pytest.mark.parametrize("content", [b"", b"not a zip file", b"PK\3\4"])
+    @pytest.mark.parametrize(
+        "content", [b"", b"not a zip file", b"PK\3\4", b"\x93NUMPY\1\0"]
+    )
     def test_damaged_files(self, tmp_path, content):
         path = tmp_path / "set.npz"
         path.write_bytes(content)
         with pytest.raises(ValueError, match="plain arrays.*set.npz"):
             data.open_source(str(path))
 
+    def test_damage_inside(self, tmp_path):
+        path = pathlib.Path(saved(tmp_path, x_train=RGB))
+        content = bytearray(path.read_bytes())
+        content[400] ^= 255
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="plain arrays.*CRC"):
+            data.open_source(str(path))
+
     def test_truncated_file(self, tmp_path):
-        path = tmp_path / "set.npz"
-        content = open(saved(tmp_path, x_train=RGB), "rb").read()
+        path = pathlib.Path(saved(tmp_path, x_train=RGB))
+        content = path.read_bytes()
         path.write_bytes(content[: len(content) // 2])
         with pytest.raises(ValueError, match="plain arrays.*set.npz"):
             data.open_source(str(path))
