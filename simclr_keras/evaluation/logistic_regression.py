@@ -29,10 +29,10 @@ _MOST_FOR_CHOICE = 10_000
 # With fewer validation examples, one more hit is a percent: mere chance.
 _FEWEST_FOR_CHOICE = 100
 
-# Below this many numbers, 40 MB, a fit runs on one core. Its products are
-# small and many: a second core gains little, and where another program uses
-# it each product waits for both, which was 30 times slower.
-_MOST_FOR_ONE_CORE = 10_000_000
+# Below this many numbers, 200 MB, a fit runs on one core. Its products have
+# K columns and are bound by memory: a second core gains a third, and where
+# another program uses it, each product waits for both, up to 30 times longer.
+_MOST_FOR_ONE_CORE = 50_000_000
 
 _TOLERANCE = 1e-4
 _MAX_ITERATIONS = 1000
