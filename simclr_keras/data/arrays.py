@@ -57,10 +57,10 @@ def from_arrays(
         named, train_split=train_split, eval_split=eval_split, seed=seed
     )
     del parts["names"]
-    labels = [split.labels for split in named.values() if split.has_labels]
     num_classes = None
-    if labels:
-        num_classes = int(max(array.max() for array in labels)) + 1
+    if parts["train"] is not None:
+        labelled = [split for split in named.values() if split.has_labels]
+        num_classes = int(max(split.labels.max() for split in labelled)) + 1
     shape = named["train"].images.shape
     return source.Source(
         name=name,

@@ -91,8 +91,11 @@ def _layout(images):
         return {"train": below}
     named = collections.defaultdict(list)
     for path, image in below:
-        if _top(path) is not None:
-            named[_top(path).lower()].append((_rest(path), image))
+        top = _top(path)
+        if top is None:
+            named["."].append((path, image))
+        else:
+            named[top.lower()].append((_rest(path), image))
     return dict(named)
 
 

@@ -29,6 +29,7 @@ def pretraining(
     first_step=0,
     num_steps,
     crop="google",
+    flip_probability=0.5,
 ):
     """Shuffled batches: exactly `num_steps`, from step `first_step` on.
 
@@ -44,6 +45,7 @@ def pretraining(
         seed: int.
         first_step, num_steps: int >= 0.
         crop: "google" or "torchvision", the sampler of the crops made here.
+        flip_probability: share of the views made here that are mirrored.
 
     Returns:
         dataset of images, or of (images, labels [B] int64) if the split has
@@ -64,7 +66,8 @@ def pretraining(
         indices = order.index_batches(split.num_examples, batch_size, **steps)
         dataset = _gathered(split, indices)
     else:
-        dataset = _views(split, batch_size, image_size, crop, **steps)
+        geometry = {"crop": crop, "flip_probability": flip_probability}
+        dataset = _views(split, batch_size, image_size, geometry, **steps)
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 
@@ -82,13 +85,22 @@ def evaluation(split, batch_size, image_size):
     """
     if split.in_memory:
         indices = tf.data.Dataset.range(split.num_examples).batch(batch_size)
-        dataset = _mapped(
-            _gathered(split, indices),
+        dataset = _gathered(
+            split,
+            indices,
             lambda images: preprocessing.preprocess(images, image_size),
         )
     else:
         dataset = _prepared(split, image_size).batch(batch_size)
     return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+def is_grayscale(dataset):
+    """Whether the first batch of `evaluation` has three equal channels."""
+    for element in dataset.take(1):
+        images = element[0] if isinstance(element, tuple) else element
+        return bool(tf.reduce_all(images[..., :1] == images))
+    return False
 
 
 class WaitClock:
@@ -154,74 +166,69 @@ def timed(dataset, clock):
     return dataset.with_options(options)
 
 
-def _gathered(split, indices):
+def _gathered(split, indices, prepare=tf.identity):
     """Batches of a split in memory, which all datasets share."""
     images = split.tensor
-    if not split.has_labels:
-        return indices.map(lambda batch: tf.gather(images, batch))
     with tf.device("CPU:0"):
-        labels = tf.constant(split.labels)
+        labels = tf.constant(split.labels) if split.has_labels else None
+
+    def gather(batch):
+        gathered = prepare(tf.gather(images, batch))
+        if labels is None:
+            return gathered
+        return gathered, tf.gather(labels, batch)
+
     return indices.map(
-        lambda batch: (tf.gather(images, batch), tf.gather(labels, batch))
+        gather, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
 
 
 def _prepared(split, image_size):
     """Single images of a streamed split, in order, for evaluation."""
     proportion = preprocessing.crop_proportion(image_size)
-    dataset = split.keys_in_order()
-    if not split.has_labels:
-        dataset = dataset.map(lambda key, label: key)
-    dataset = dataset.apply(
+
+    def prepare(key):
+        image, label = split.read(key)
+        image = preprocessing.center_crop_and_resize(
+            image, image_size, proportion
+        )
+        return (image, label) if split.has_labels else image
+
+    keys = split.keys_in_order().apply(
         tf.data.experimental.assert_cardinality(split.num_examples)
     )
-    return _mapped(
-        dataset,
-        lambda key: preprocessing.center_crop_and_resize(
-            split.read(key), image_size, proportion
-        ),
+    return keys.map(
+        prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
 
 
-def _mapped(dataset, function):
-    """Maps the images, in parallel, and leaves labels as they are."""
-    has_labels = isinstance(dataset.element_spec, tuple)
-    return dataset.map(
-        (lambda images, labels: (function(images), labels))
-        if has_labels
-        else function,
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
-    )
-
-
-def _views(split, batch_size, image_size, crop, *, seed, first_step, num_steps):
+def _views(
+    split, batch_size, image_size, geometry, *, seed, first_step, num_steps
+):
     """Batches of two crops of each image, decoded and cropped in parallel."""
 
-    def views(position, key, label):
-        image = split.read(key)
+    def views(position, key):
+        image, label = split.read(key)
         step, place = position // batch_size, position % batch_size
-        crops = [
-            augment.host_crop(
-                image,
-                augment.fold_seed(seed, _HOST_CROP, step, place, view),
-                image_size,
-                crop=crop,
-            )
-            for view in range(_NUM_VIEWS)
-        ]
-        return tf.stack(crops), label
+        crops = tf.stack(
+            [
+                augment.host_crop(
+                    image,
+                    augment.fold_seed(seed, _HOST_CROP, step, place, view),
+                    image_size,
+                    **geometry,
+                )
+                for view in range(_NUM_VIEWS)
+            ]
+        )
+        return (crops, label) if split.has_labels else crops
 
     keys = split.keys(batch_size, seed, first_step, num_steps)
     positions = tf.data.Dataset.range(
         first_step * batch_size, (first_step + num_steps) * batch_size
     )
     dataset = tf.data.Dataset.zip(positions, keys).map(
-        lambda position, pair: views(position, *pair),
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
+        views, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
-    if not split.has_labels:
-        dataset = dataset.map(lambda views, label: views)
     dataset = dataset.batch(batch_size, drop_remainder=True)
     return dataset.apply(tf.data.experimental.assert_cardinality(num_steps))

@@ -14,7 +14,7 @@ _FILES_AT_ONCE = 16
 
 
 class RecordSplit(splits.StreamedSplit):
-    """A split of a prepared data set. Keys are encoded images.
+    """A split of a prepared data set. Its keys are serialised examples.
 
     Streaming shuffles in two steps that depend on (seed, epoch) alone: the
     files, of which some are read in turns, and windows of what they hold.
@@ -43,14 +43,6 @@ class RecordSplit(splits.StreamedSplit):
             self._load()
         return self._labels
 
-    def keys_in_order(self):
-        examples = self._builder.as_dataset(
-            split=self._name,
-            shuffle_files=False,
-            decoders={self._image_key: tfds.decode.SkipDecoding()},
-        )
-        return examples.map(self._key)
-
     def keys(self, batch_size, seed, first_step, num_steps):
         steps = order.steps_per_epoch(self.num_examples, batch_size)
 
@@ -58,16 +50,25 @@ class RecordSplit(splits.StreamedSplit):
             examples = self._shuffled(seed, epoch)
             return examples.take(steps * batch_size).skip(start * batch_size)
 
-        keys = order.by_epoch(
+        return order.by_epoch(
             build, steps, first_step=first_step, num_steps=num_steps
-        )
-        return keys.take(num_steps * batch_size).map(self._parse)
+        ).take(num_steps * batch_size)
+
+    def keys_in_order(self):
+        num_parts, records = self._parts()
+        return tf.data.Dataset.range(num_parts).flat_map(records)
 
     def read(self, key):
-        return preprocessing.decode(key)
+        example = self._builder.info.features.deserialize_example(
+            key, decoders={self._image_key: tfds.decode.SkipDecoding()}
+        )
+        label = tf.constant(splits.UNLABELLED, tf.int64)
+        if self.has_labels:
+            label = tf.cast(example[self._label_key], tf.int64)
+        return preprocessing.decode(example[self._image_key]), label
 
-    def _shuffled(self, seed, epoch):
-        """Serialised examples in the order of an epoch."""
+    def _parts(self):
+        """How many parts of files there are, and how to open one."""
         parts = self._split.file_instructions
         names = tf.constant([str(part.filename) for part in parts])
         skips = tf.constant([part.skip for part in parts], tf.int64)
@@ -77,13 +78,19 @@ class RecordSplit(splits.StreamedSplit):
             file = tf.data.TFRecordDataset(names[part])
             return file.skip(skips[part]).take(takes[part])
 
+        return len(parts), records
+
+    def _shuffled(self, seed, epoch):
+        """Keys in the order of an epoch."""
+
         def shuffled(number, window):
             length = tf.size(window)
             return tf.gather(
                 window, order.permutation(length, seed, epoch, number)
             )
 
-        parts = order.permutation(len(parts), seed, epoch)
+        num_parts, records = self._parts()
+        parts = order.permutation(num_parts, seed, epoch)
         examples = tf.data.Dataset.from_tensor_slices(parts).interleave(
             records,
             cycle_length=_FILES_AT_ONCE,
@@ -94,17 +101,3 @@ class RecordSplit(splits.StreamedSplit):
         # seed, and with that at 0 it takes no seed made from the epoch.
         windows = examples.batch(_SHUFFLE_WINDOW).enumerate().map(shuffled)
         return windows.prefetch(1).unbatch()
-
-    def _parse(self, example):
-        return self._key(
-            self._builder.info.features.deserialize_example(
-                example,
-                decoders={self._image_key: tfds.decode.SkipDecoding()},
-            )
-        )
-
-    def _key(self, example):
-        label = tf.constant(splits.UNLABELLED, tf.int64)
-        if self.has_labels:
-            label = tf.cast(example[self._label_key], tf.int64)
-        return example[self._image_key], label

@@ -84,8 +84,8 @@ class ArraySplit(Split):
 class StreamedSplit(Split):
     """Images that are read when needed, in parallel.
 
-    A key is a scalar string from which `read` makes an image. Subclasses
-    give datasets of (key, label); the label is -1 where there is none.
+    Subclasses give datasets of keys, and say how to read the image and the
+    label that belong to a key.
 
     Args:
         num_examples: N.
@@ -103,33 +103,25 @@ class StreamedSplit(Split):
         self.size = size
 
     def keys(self, batch_size, seed, first_step, num_steps):
-        """`num_steps * batch_size` pairs in the order of training."""
+        """`num_steps * batch_size` keys in the order of training."""
         raise NotImplementedError
 
     def keys_in_order(self):
-        """All N pairs, once, in the order in which they are stored."""
+        """All N keys, once, in the order in which they are stored."""
         raise NotImplementedError
 
     def read(self, key):
-        """[h, w, 3] uint8 from one key."""
+        """([h, w, 3] uint8, int64 label or -1) that belong to a key."""
         raise NotImplementedError
-
-    def images_in_order(self):
-        """Dataset of all N (image [h, w, 3] uint8, label)."""
-        import tensorflow as tf
-
-        return self.keys_in_order().map(
-            lambda key, label: (self.read(key), label),
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
-        )
 
     def _load(self):
         images = np.empty((self.num_examples, *self.size, 3), np.uint8)
         labels = np.empty(self.num_examples, np.int64)
         start = 0
-        batches = self.images_in_order().batch(_LOAD_BATCH)
-        for batch in batches.as_numpy_iterator():
+        examples = self.keys_in_order().map(
+            self.read, num_parallel_calls=-1, deterministic=True
+        )
+        for batch in examples.batch(_LOAD_BATCH).as_numpy_iterator():
             stop = start + len(batch[0])
             images[start:stop], labels[start:stop] = batch
             start = stop
@@ -169,31 +161,27 @@ class FileSplit(StreamedSplit):
     def keys(self, batch_size, seed, first_step, num_steps):
         from simclr_keras.data import order
 
-        batches = order.index_batches(
+        return order.index_batches(
             self.num_examples,
             batch_size,
             seed=seed,
             first_step=first_step,
             num_steps=num_steps,
-        )
-        return batches.unbatch().map(self._key())
+        ).unbatch()
 
     def keys_in_order(self):
         import tensorflow as tf
 
-        return tf.data.Dataset.range(self.num_examples).map(self._key())
+        return tf.data.Dataset.range(self.num_examples)
 
     def read(self, key):
         import tensorflow as tf
 
         from simclr_keras import preprocessing
 
-        return preprocessing.decode(tf.io.read_file(key))
-
-    def _key(self):
-        """Function from an index to (key, label)."""
-        paths, labels = self._tensors
-        return lambda index: (paths[index], labels[index])
+        with tf.init_scope():
+            paths, labels = self._tensors
+        return preprocessing.decode(tf.io.read_file(paths[key])), labels[key]
 
     @functools.cached_property
     def _tensors(self):
@@ -223,9 +211,9 @@ def _undecodable(split):
     """The first file that cannot be decoded; the pipeline does not say."""
     import tensorflow as tf
 
-    for path in split.paths:
+    for index, path in enumerate(split.paths):
         try:
-            split.read(path)
+            split.read(index)
         except tf.errors.InvalidArgumentError:
             return path
     return "a file that changed while it was read"

@@ -124,6 +124,11 @@ class TestLabels:
         assert source.num_classes is None
         assert "no labels" in data.describe(source)
 
+    def test_of_test_images_alone_are_not_used(self):
+        source = arrays.from_arrays(RGB, None, RGB, LABELS)
+        assert source.train is None and source.test is None
+        assert source.num_classes is None
+
     @pytest.mark.parametrize(
         "given,message",
         [

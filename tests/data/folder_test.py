@@ -67,11 +67,11 @@ class TestLayouts:
         assert source.test.num_examples == 2
 
     def test_splits_without_classes(self, tmp_path):
-        write_classes(tmp_path, {"train": 3, "test": 2})
+        write_classes(tmp_path, {"train": 3, "test": 2, ".": 1})
         source = data.open_source(str(tmp_path))
         assert source.pretrain.num_examples == 3
         assert source.train is None and source.num_classes is None
-        assert "not used: test (2)" in data.describe(source)
+        assert "not used: . (1), test (2)" in data.describe(source)
 
     def test_unlabelled_images_beside_labelled_ones(self, tmp_path):
         write_classes(

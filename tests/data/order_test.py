@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -14,9 +16,8 @@ def batches(num, batch_size, first_step, num_steps, seed=0):
 
 @pytest.fixture(scope="module")
 def orders():
-    """400 orders of 60 numbers, one for each epoch."""
-    permutation = tf.function(lambda epoch: order.permutation(60, 7, epoch))
-    return np.stack([permutation(epoch) for epoch in tf.range(400)])
+    """The orders of ten epochs; of numbers enough to show a weak shuffle."""
+    return np.stack([order.permutation(20_000, 7, e) for e in range(10)])
 
 
 class TestPermutation:
@@ -36,24 +37,26 @@ class TestPermutation:
         tf.random.set_seed(2)
         np.testing.assert_array_equal(first, order.permutation(50, 0, 0))
 
-    def test_orders_look_random(self, orders):
-        # How often each twelfth of the places holds numbers of each twelfth:
-        # chi-square with 11 * 11 degrees of freedom, 121 +- 15.6.
-        table = np.zeros((12, 12))
-        np.add.at(table, (np.arange(60) // 5, orders // 5), 1)
-        expected = 400 * 60 / 144
-        chi_square = ((table - expected) ** 2 / expected).sum()
-        assert abs(chi_square - 121) < 5 * 15.6
-        # Consecutive orders agree in one place on average.
-        agreements = (orders[1:] == orders[:-1]).sum()
-        assert abs(agreements - 399) < 5 * np.sqrt(399)
+    def test_every_place_holds_every_number_as_often(self, orders):
+        # Twentieths of the places against twentieths of the numbers:
+        # chi-square with 19 * 19 degrees of freedom.
+        table = np.zeros((20, 20))
+        np.add.at(table, (np.arange(20_000) // 1000, orders // 1000), 1)
+        chi_square = ((table - 500) ** 2 / 500).sum()
+        assert abs(chi_square - 361) < 5 * np.sqrt(2 * 361)
 
-    def test_neighbours_share_batches_by_chance(self, orders):
-        batch = np.argsort(orders, axis=1) // 10
-        together = (batch[:, 1:] == batch[:, :-1]).sum()
-        chance, trials = 9 / 59, 400 * 59
-        spread = np.sqrt(trials * chance * (1 - chance))
-        assert abs(together - trials * chance) < 5 * spread
+    def test_consecutive_orders_are_not_alike(self, orders):
+        for first, second in itertools.pairwise(orders):
+            correlation = np.corrcoef(first, second)[0, 1]
+            assert abs(correlation) < 5 / np.sqrt(20_000)
+
+    @pytest.mark.parametrize("distance", [1, 2, 64])
+    def test_neighbours_share_batches_by_chance(self, orders, distance):
+        batch = np.argsort(orders, axis=1) // 500
+        together = batch[:, distance:] == batch[:, :-distance]
+        chance = 499 / 19_999
+        spread = np.sqrt(together.size * chance * (1 - chance))
+        assert abs(together.sum() - together.size * chance) < 5 * spread
 
 
 class TestIndexBatches:

@@ -144,7 +144,7 @@ def cheap_views(monkeypatch):
 
     monkeypatch.setattr(augment, "host_crop", host_crop)
     monkeypatch.setattr(
-        splits.FileSplit, "read", lambda self, key: tf.zeros([1, 1, 3])
+        preprocessing, "decode", lambda image_bytes: tf.zeros([1, 1, 3])
     )
 
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from simclr_keras import data
@@ -217,9 +218,10 @@ def keys(split, first_step=0, num_steps=10, seed=0):
         5, seed=seed, first_step=first_step, num_steps=num_steps
     )
     found = [
-        # Only the height differs; it is in the header.
-        int.from_bytes(key[20:24], "big") - 8
-        for key, _ in dataset.as_numpy_iterator()
+        tf.train.Example.FromString(key)
+        .features.feature["index"]
+        .int64_list.value[0]
+        for key in dataset.as_numpy_iterator()
     ]
     return np.array(found).reshape(-1, 5)
 
