@@ -12,6 +12,8 @@ import sys
 
 # TensorFlow's start-up notices bury what the run itself has to say.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# TensorFlow leaves oneDNN off on CPUs without AVX-512, where it is as useful.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 import simclr_keras
 from simclr_keras import data
@@ -175,16 +177,18 @@ def measure(model, source, model_dir):
         print("no labelled test images: nothing to measure")
         return None
     compare = simclr_keras.evaluation.compare
+    train, test = (
+        data.pipelines.evaluation(split, **evaluation_flags.pipeline())
+        for split in (source.train, source.test)
+    )
+    pixels = compare.raw_pixels(
+        data_flags.image_size(), grayscale=data.pipelines.is_grayscale(train)
+    )
     results, probe = compare.run_with_probe(
         model.encoder,
-        {
-            "raw pixels": compare.raw_pixels(data_flags.image_size()),
-            "random encoder": untrained_encoder(),
-        },
-        data.pipelines.evaluation(source.train, **evaluation_flags.pipeline()),
-        data.pipelines.evaluation(
-            source.test, **evaluation_flags.pipeline()
-        ).take(evaluation_flags.num_batches()),
+        {"raw pixels": pixels, "random encoder": untrained_encoder()},
+        train,
+        test.take(evaluation_flags.num_batches()),
         num_classes=source.num_classes,
         verbose=sys.stderr.isatty(),
         **evaluation_flags.compare(),

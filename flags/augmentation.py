@@ -28,6 +28,14 @@ _CROP = definitions.choice(
     "SimCLR results. torchvision: area 8 to 100 %, log-uniform aspect "
     "ratio, as most PyTorch code.",
 )
+_FLIP_PROBABILITY = definitions.number(
+    "flip_probability",
+    0.5,
+    "Share of views mirrored left to right. Paper: 0.5; 0 where a mirror "
+    "image means something else, as with digits and text.",
+    minimum=0,
+    maximum=1,
+)
 _BRIGHTNESS = definitions.choice(
     "brightness",
     "multiplicative",
@@ -61,6 +69,7 @@ def augmenter():
         "brightness": _BRIGHTNESS.value,
         "blur_sigma": _BLUR_SIGMA.value,
         "solarize": _SOLARIZE.value,
+        "flip_probability": _FLIP_PROBABILITY.value,
     }
 
 
@@ -71,4 +80,5 @@ def pipeline():
         "image_size": data.image_size(),
         "seed": run.seed(),
         "crop": _CROP.value,
+        "flip_probability": _FLIP_PROBABILITY.value,
     }

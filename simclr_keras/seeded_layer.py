@@ -85,6 +85,9 @@ class SeededLayer(keras_cv.layers.VectorizedBaseImageAugmentationLayer):
             random.getrandbits(62) if seed is None else seed, alg=_ALGORITHM
         )
 
+    def build(self, input_shape):
+        """Nothing to make; Keras warns where layers in layers lack this."""
+
     def call(self, inputs, seed=None, **options):
         if not isinstance(inputs, dict):
             return self._augment(inputs, seed, options)

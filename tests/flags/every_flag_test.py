@@ -39,6 +39,7 @@ ROWS = {
     "crop": ({"torchvision": "torchvision", "google": "google"}, ("", "x")),
     "brightness": ({"additive": "additive"}, ("", "simclrv1")),
     "blur_sigma": ({"view": "view", "image": "image"}, ("", "1")),
+    "flip_probability": ({"0": 0.0, "1": 1.0}, (*_SHARES, "1.1")),
     "solarize": ({"0.2": 0.2, "1": 1.0}, (*_SHARES, "1.1")),
     "resnet_depth": (
         {str(depth): depth for depth in (18, 34, 50, 101, 152, 200)},
