@@ -81,26 +81,16 @@ def resnet(
     """
     _check(depth, width, sk_ratio, se_ratio, stem, image_size)
     net = _Blocks(sk_ratio, se_ratio, global_bn, batch_norm_momentum, seed)
-    num_blocks, bottleneck = DEPTHS[depth]
+    counts, bottleneck = DEPTHS[depth]
     channels = max(1, round(64 * width))
     images = keras.Input((image_size, image_size, 3), name="images")
     if stem == "cifar":
         x = net.cifar_stem(images, channels)
     else:
         x = net.imagenet_stem(images, channels)
-    for group, count in enumerate(num_blocks, start=1):
-        for block in range(1, count + 1):
-            name = f"group{group}_block{block}"
-            branch = net.bottleneck if bottleneck else net.basic
-            x = net.residual(
-                x,
-                branch,
-                channels * 2 ** (group - 1),
-                strides=2 if group > 1 and block == 1 else 1,
-                projection=block == 1,
-                name=name,
-                output_name=f"group{group}" if block == count else None,
-            )
+    branch = net.bottleneck if bottleneck else net.basic
+    for number, count in enumerate(counts, start=1):
+        x = net.group(x, branch, channels * 2 ** (number - 1), number, count)
     x = layers.GlobalAveragePooling2D(dtype="float32", name="embedding")(x)
     return keras.Model(images, x, name=f"resnet{depth}")
 
@@ -134,16 +124,22 @@ class _Blocks:
         x = layers.ReLU(name="stem")(self.norm(x, "stem_bn"))
         return layers.MaxPooling2D(3, 2, padding="same", name="pool")(x)
 
-    def residual(
-        self, x, branch, channels, *, strides, projection, name, output_name
-    ):
-        y = branch(x, channels, strides, name)
-        if self.se_ratio > 0:
-            y = self.squeeze_and_excite(y, channels, name)
-        if projection:
-            x = self.shortcut(x, y.shape[-1], strides, name)
-        x = layers.Add(name=f"{name}_add")([y, x])
-        return layers.ReLU(name=output_name or f"{name}_relu")(x)
+    def group(self, x, branch, channels, number, count):
+        strides = 1 if number == 1 else 2
+        for block in range(1, count + 1):
+            name = f"group{number}_block{block}"
+            y = branch(x, channels, strides, name)
+            if self.se_ratio > 0:
+                y = self.squeeze_and_excite(y, channels, name)
+            if block == 1:
+                x = self.shortcut(x, y.shape[-1], strides, name)
+            x = layers.Add(name=f"{name}_add")([y, x])
+            last = block == count
+            x = layers.ReLU(name=f"group{number}" if last else f"{name}_relu")(
+                x
+            )
+            strides = 1
+        return x
 
     def shortcut(self, x, channels, strides, name):
         name = f"{name}_shortcut"
