@@ -49,6 +49,16 @@ class TestRawPixels:
         np.testing.assert_array_equal(loaded(images), model(images))
 
 
+class TestIsGrayscale:
+    def test_of_all_images(self):
+        gray, _ = small.digit_datasets(300, 10)
+        assert compare.is_grayscale(gray)
+        images = np.zeros((9, 4, 4, 3), np.float32)
+        assert compare.is_grayscale(small.dataset(images, batch_size=4))
+        images[8, 0, 0, 2] = 0.1
+        assert not compare.is_grayscale(small.dataset(images, batch_size=4))
+
+
 class TestRun:
     def test_equals_the_protocols_one_by_one(self):
         train, test = small.digit_datasets(300, 100)
