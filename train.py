@@ -182,7 +182,7 @@ def measure(model, source, model_dir):
         for split in (source.train, source.test)
     )
     pixels = compare.raw_pixels(
-        data_flags.image_size(), grayscale=data.pipelines.is_grayscale(train)
+        data_flags.image_size(), grayscale=compare.is_grayscale(train)
     )
     results, probe = compare.run_with_probe(
         model.encoder,

@@ -95,14 +95,6 @@ def evaluation(split, batch_size, image_size):
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 
-def is_grayscale(dataset):
-    """Whether the first batch of `evaluation` has three equal channels."""
-    for element in dataset.take(1):
-        images = element[0] if isinstance(element, tuple) else element
-        return bool(tf.reduce_all(images[..., :1] == images))
-    return False
-
-
 class WaitClock:
     """Adds up the time in which a consumer of `timed` waited for elements.
 
