@@ -62,6 +62,7 @@ def start(settings, source):
     print(data.describe(source))
     print("\n".join(settings.lines()))
     model_dir = pathlib.Path(run_flags.model_dir())
+    refuse_another_run(settings, source, model_dir)
     model_dir.mkdir(parents=True, exist_ok=True)
     flags.snapshot(model_dir / "run.flags")
     run_files.write_json(
@@ -78,6 +79,22 @@ def start(settings, source):
         },
     )
     return model_dir
+
+
+def refuse_another_run(settings, source, model_dir):
+    """Ends the program if `model_dir` holds a run with other settings."""
+    config = run_files.read_json(model_dir / "config.json")
+    if config is None:
+        return
+    found = settings.differences(config["flags"])
+    if config["dataset"]["fingerprint"] != source.fingerprint:
+        found.append("the data are not the same images and labels")
+    if found:
+        flags.refuse(
+            f"flag --model_dir={model_dir}: holds a run with other settings, "
+            "which cannot be continued; choose another folder",
+            *found,
+        )
 
 
 def build(source):
@@ -164,9 +181,16 @@ def pretrain(model, source, model_dir):
         simclr_keras.callbacks.StopAtNonFiniteLoss(first_step),
         saver,
     ]
-    simclr_keras.training.fit(
-        model, batches, first_step, last_step, steps_per_epoch, watchers
-    )
+    try:
+        simclr_keras.training.fit(
+            model, batches, first_step, last_step, steps_per_epoch, watchers
+        )
+    except simclr_keras.callbacks.NonFiniteLoss as error:
+        sys.exit(
+            f"stopped: {error}. The learning rate is the usual cause: try a "
+            "third of --learning_rate in a new --model_dir. Checkpoints up to "
+            f"step {max(checkpoints.steps(), default=0)} are kept."
+        )
     saver.save()
     simclr_keras.save_encoder(model, model_dir / "encoder.keras")
 
@@ -228,7 +252,10 @@ def export(model, probe, source, model_dir):
 
 def cli():
     """Entry point of the console script `simclr-train`."""
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("interrupted; the same command goes on from the checkpoint")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,32 @@ from simclr_keras.flags import unsupported
 
 _WIDTH = 79
 
+# A run may be continued with other values of these: they change neither the
+# weights nor where they are.
+_FREE = frozenset(
+    {
+        "mode",
+        "model_dir",
+        "data_dir",
+        "download",
+        "cache_dataset",
+        "checkpoint_epochs",
+        "checkpoint_steps",
+        "keep_checkpoint_max",
+        "train_summary_steps",
+        "evaluations",
+        "labels_per_class",
+        "label_draws",
+        "knn_k",
+        "knn_temperature",
+        "eval_batch_size",
+        "eval_steps",
+        "eval_name",
+        "export",
+        "keep_hub_module_max",
+    }
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Resolved:
@@ -40,6 +66,19 @@ class Resolved:
             },
             "origins": {name: by for name, (_, by) in self.settings.items()},
         }
+
+    def differences(self, before):
+        """What would make a continued run another one, a line for each.
+
+        Args:
+            before: flag name -> value, of `as_dict` of the run so far.
+        """
+        return [
+            f"--{name} was {catalogue.as_text(before[name])} and is "
+            f"{catalogue.as_text(value)}"
+            for name, (value, _) in self.settings.items()
+            if name not in _FREE and name in before and before[name] != value
+        ]
 
     def lines(self):
         """Every value as text: the user's and the recipe's, then the rest."""

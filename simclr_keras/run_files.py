@@ -19,6 +19,14 @@ def write_json(path, value):
     os.replace(temporary, path)
 
 
+def read_json(path):
+    """What `write_json` wrote; None if there is no such file."""
+    try:
+        return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+
+
 def write_npz(path, **arrays):
     """Writes those `arrays` that are not None, as `write_json` does."""
     temporary = f"{path}.partial"

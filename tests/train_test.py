@@ -122,6 +122,29 @@ class TestRun:
         assert "resuming at step 9 of 9" in again.stdout
         assert (model_dir / "metrics.jsonl").read_text() == before
 
+    def test_other_settings_do_not_mix_with_it(self, run):
+        model_dir, _ = run
+        config = (model_dir / "config.json").read_text()
+        other = train(
+            f"--flagfile={model_dir / 'run.flags'}", "--temperature=0.3"
+        )
+        assert other.returncode == 2
+        assert "--temperature was 0.2 and is 0.3" in other.stderr
+        assert (model_dir / "config.json").read_text() == config
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
+    answer = train(
+        f"--model_dir={tmp_path}",
+        "--optimizer=momentum",
+        "--learning_rate=1e30",
+        *SMALL,
+    )
+    assert answer.returncode == 1
+    assert "stopped: the loss is nan at step" in answer.stderr
+    assert "--learning_rate" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
 
 class TestMistakes:
     @pytest.mark.parametrize(
