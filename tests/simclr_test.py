@@ -277,6 +277,14 @@ class TestViews:
         other = small_model(model.augmenter, seed=1)
         assert np.any(views != other.views(images, step=3))
 
+    def test_finished_crops_keep_their_places(self):
+        augmenter = simclr_keras.augmenter(
+            image_size=8, strength=0, blur=False, grayscale_probability=0
+        )
+        views = small_model(augmenter).views(pairs(), step=0)
+        for view, crops in zip(tf.split(views, 2), (0, 1), strict=True):
+            np.testing.assert_allclose(view, pairs()[:, crops], atol=1e-6)
+
     def test_uint8_and_float_images_are_alike(self):
         images = np.uint8(pairs()[:, 0] * 255)
         model = self.model()
