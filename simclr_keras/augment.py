@@ -150,7 +150,9 @@ class Augmenter(seeded_layer.SeededLayer):
         """
         batch_size = images.shape[0] or tf.shape(images)[0]
         chunk = _chunk_size(self.crop.image_size)
-        if isinstance(batch_size, int) and batch_size <= chunk:
+        if chunk is None or (
+            isinstance(batch_size, int) and batch_size <= chunk
+        ):
             return super().augment_images(images, transformations)
         order = _similar_together(transformations)
         chunks = -(-batch_size // chunk)
@@ -203,10 +205,10 @@ class Augmenter(seeded_layer.SeededLayer):
 
 
 def _chunk_size(image_size):
-    """Images per chunk; without end where there is an accelerator to fill."""
+    """Images per chunk; None with accelerators, which want all at once."""
     for kind in ("GPU", "TPU"):
         if tf.config.list_logical_devices(kind):
-            return 2**31
+            return None
     return max(1, round(_CHUNK_PIXELS / image_size**2))
 
 
@@ -214,5 +216,5 @@ def _similar_together(transformations):
     """A permutation [B] that puts images with like operations side by side."""
     jitter = transformations["jitter"]
     # The dearest operation, hue, weighs most.
-    key = tf.linalg.matvec(jitter["positions"], [1, 4, 16, 64])
+    key = tf.reduce_sum(jitter["positions"] * [1, 4, 16, 64], 1)
     return tf.argsort(tf.where(jitter["jittered"], key, -1))

@@ -1,0 +1,170 @@
+"""One seed, one view: chunks, graphs, XLA, replicas, dtypes, tf.data."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from simclr_keras import augment
+from simclr_keras.augment import augmenter
+from simclr_keras.augment import fold_seed
+from tests import golden
+
+SEED = (1, 2)
+
+
+def images_of(*shape, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (*shape, 3)).astype(np.uint8)
+
+
+def graph(layer, **options):
+    """The layer as a train step calls it: a graph, without autograph."""
+    return tf.function(
+        lambda images, seed: layer(images, seed=seed, **options),
+        autograph=False,
+    )
+
+
+@pytest.fixture
+def chunks_of(monkeypatch):
+    """Sets how many images a chunk holds; None is the whole batch."""
+
+    def set_size(size):
+        monkeypatch.setattr(augment, "_chunk_size", lambda image_size: size)
+
+    return set_size
+
+
+class TestRoutes:
+    """One seed, one view, however it is computed."""
+
+    LAYER = dict(strength=1.0, solarize=0.3, blur_sigma="image")
+
+    def expected(self, images, seed=SEED, **arguments):
+        """The parts as separate layers, over the whole batch in one go."""
+        layer = augmenter(12, **{**self.LAYER, **arguments})
+        drawn = layer.get_random_transformation_batch(
+            len(images), images=tf.constant(images), seed=tf.constant(seed)
+        )
+        views = layer.crop.augment_images(tf.constant(images), drawn["crop"])
+        views = layer.jitter.augment_images(views, drawn["jitter"])
+        views = layer.grayscale.augment_images(views, drawn["grayscale"])
+        views = tf.clip_by_value(views, 0, 1)
+        views = layer.blur.augment_images(views, drawn["blur"])
+        return layer.solarize.augment_images(views, drawn["solarize"])
+
+    @pytest.mark.parametrize("size", [1, 2, 5, 7, 64, None])
+    def test_chunks_do_not_matter(self, chunks_of, size):
+        images = images_of(13, 15, 14)
+        chunks_of(size)
+        views = graph(augmenter(12, **self.LAYER))(images, SEED)
+        np.testing.assert_allclose(
+            views, self.expected(images), rtol=0, atol=2e-6
+        )
+
+    def test_neighbours_do_not_matter(self, chunks_of):
+        """Bit by bit: what one image needs never touches another."""
+        images, others = images_of(12, 15, 14), images_of(12, 15, 14, seed=1)
+        rows = np.arange(12) % 3 == 0
+        others[rows] = images[rows]
+        chunks_of(4)
+        view = graph(augmenter(12, **self.LAYER))
+        np.testing.assert_array_equal(
+            view(images, SEED).numpy()[rows], view(others, SEED).numpy()[rows]
+        )
+
+    def test_eager(self, chunks_of):
+        images = images_of(13, 15, 14)
+        chunks_of(5)
+        views = augmenter(12, **self.LAYER)(images, seed=SEED)
+        np.testing.assert_allclose(
+            views, self.expected(images), rtol=0, atol=2e-6
+        )
+
+    def test_xla(self, chunks_of):
+        images = images_of(5, 15, 14)
+        chunks_of(2)
+        layer = augmenter(12, **self.LAYER)
+        view = tf.function(
+            lambda images, seed: layer(images, seed=seed),
+            autograph=False,
+            jit_compile=True,
+        )
+        np.testing.assert_allclose(
+            view(images, tf.constant(SEED)),
+            self.expected(images),
+            rtol=0,
+            atol=5e-6,
+        )
+
+    def test_unknown_batch_size(self, chunks_of):
+        chunks_of(4)
+        layer = augmenter(12, **self.LAYER)
+        view = tf.function(
+            lambda images: layer(images, seed=SEED),
+            autograph=False,
+            input_signature=[tf.TensorSpec([None, 15, 14, 3], tf.uint8)],
+        )
+        for count in (0, 3, 9):
+            images = images_of(count, 15, 14)
+            views = view(images)
+            assert views.shape == (count, 12, 12, 3)
+            if count:
+                np.testing.assert_allclose(
+                    views, self.expected(images), rtol=0, atol=2e-6
+                )
+
+    def test_uint8_and_float(self):
+        images = images_of(8, 15, 14)
+        np.testing.assert_allclose(
+            self.expected(images),
+            self.expected(golden.images(images)),
+            rtol=0,
+            atol=5e-6,
+        )
+
+    @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+    def test_dtype_policies(self, policy):
+        images = golden.images(images_of(8, 15, 14))
+        expected = augmenter(12, **self.LAYER)(images, seed=SEED)
+        keras.config.set_dtype_policy(policy)
+        views = augmenter(12, **self.LAYER)(images, seed=SEED)
+        assert views.dtype == tf.float32
+        np.testing.assert_array_equal(views, expected)
+
+    def test_two_replicas(self):
+        strategy = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
+        with strategy.scope():
+            layer = augmenter(12, **self.LAYER)
+        images = tf.constant(images_of(4, 15, 14))
+
+        @tf.function(autograph=False)
+        def views():
+            def replica():
+                context = tf.distribute.get_replica_context()
+                seed = fold_seed(0, context.replica_id_in_sync_group)
+                return layer(images, seed=seed)
+
+            return strategy.run(replica)
+
+        for number, view in enumerate(
+            strategy.experimental_local_results(views())
+        ):
+            np.testing.assert_allclose(
+                view,
+                self.expected(images.numpy(), fold_seed(0, number).numpy()),
+                rtol=0,
+                atol=2e-6,
+            )
+
+    def test_inside_tf_data(self):
+        images = images_of(6, 15, 14)
+        layer = augmenter(12, **self.LAYER)
+        dataset = tf.data.Dataset.from_tensors(images).map(
+            lambda x: layer(x, seed=SEED)
+        )
+        assert dataset.element_spec.shape == (6, 12, 12, 3)
+        np.testing.assert_allclose(
+            next(iter(dataset)), self.expected(images), rtol=0, atol=2e-6
+        )
