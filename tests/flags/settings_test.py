@@ -113,9 +113,7 @@ class TestDifferences:
     def test_names_what_changes_the_result(self, parse):
         before = _resolve(parse("--dataset=kmnist")).as_dict()["flags"]
         after = _resolve(parse("--dataset=kmnist", "--temperature=0.7"))
-        assert after.differences(before) == [
-            "--temperature was 0.2 and is 0.7"
-        ]
+        assert after.differences(before) == ["--temperature was 0.2 and is 0.7"]
 
     def test_not_what_leaves_the_weights_alone(self, parse):
         before = _resolve(parse("--dataset=kmnist")).as_dict()["flags"]
