@@ -53,10 +53,13 @@ class Source:
 
     @property
     def smallest_class(self):
-        """Images of the rarest class in `train`; None without labels."""
-        if self.train is None:
+        """Images of the rarest class in `train`; None if not known.
+
+        Labels of a TensorFlow data set are known once it has been read.
+        """
+        if self.train is None or self.train.known_labels is None:
             return None
-        _, counts = np.unique(self.train.labels, return_counts=True)
+        _, counts = np.unique(self.train.known_labels, return_counts=True)
         return int(counts.min())
 
 

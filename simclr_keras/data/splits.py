@@ -40,6 +40,11 @@ class Split:
         self._labels = None
 
     @property
+    def known_labels(self):
+        """`labels` if they are known without reading images, else None."""
+        return self._labels
+
+    @property
     def labels(self):
         return self._labels
 

@@ -142,6 +142,32 @@ class TestAssemble:
             )
 
 
+class TestSmallestClass:
+    def source(self, train):
+        return source.Source(
+            name="",
+            origin="",
+            pretrain=split(1),
+            train=train,
+            test=None,
+            num_classes=None,
+            class_names=None,
+            image_size=2,
+            sizes="",
+            fingerprint="",
+        )
+
+    def test_counts_the_rarest(self):
+        train = split(6, [0, 0, 2, 2, 2, 0])
+        assert self.source(train).smallest_class == 3
+        assert self.source(split(3, [0, 0, 2])).smallest_class == 1
+
+    def test_is_not_known_without_labels(self):
+        assert self.source(None).smallest_class is None
+        unread = splits.StreamedSplit(5, has_labels=True, size=None)
+        assert self.source(unread).smallest_class is None
+
+
 class TestDescribe:
     def test_all_lines(self):
         found = source.Source(

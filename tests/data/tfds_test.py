@@ -151,6 +151,16 @@ class TestFixedSize:
         source = data.open_source("tiny_stl", data_dir=data_dir)
         assert len(source.test.labels) == 6
 
+    def test_nothing_is_read_to_know_the_smallest_class(
+        self, data_dir, monkeypatch
+    ):
+        source = data.open_source("tiny_stl", data_dir=data_dir)
+        with monkeypatch.context() as patched:
+            patched.setattr(splits.StreamedSplit, "_load", None)
+            assert source.smallest_class is None
+        assert len(source.train.labels) == 12
+        assert source.smallest_class == 4
+
     def test_asked_for_splits(self, data_dir):
         source = data.open_source(
             "tiny_stl",
