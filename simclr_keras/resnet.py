@@ -144,12 +144,15 @@ class _Blocks:
     def shortcut(self, x, channels, strides, name):
         name = f"{name}_shortcut"
         if self.sk_ratio > 0:
-            x = self.shortcut_pool(x, strides, name)
-            strides = 1
-        x = self.conv(x, channels, 1, strides=strides, name=f"{name}_conv")
+            x = self.average(x, strides, name)
+        elif strides > 1:
+            # A strided 1x1 convolution reads these pixels only. oneDNN's
+            # gradient for it is wrong on AVX2 below 8 channels.
+            x = layers.AveragePooling2D(1, strides, name=f"{name}_pool")(x)
+        x = self.conv(x, channels, 1, name=f"{name}_conv")
         return self.norm(x, f"{name}_bn")
 
-    def shortcut_pool(self, x, strides, name):
+    def average(self, x, strides, name):
         padding = "same"
         if strides > 1:
             # Unlike the padding of "same", these zeros count in the average.
@@ -222,7 +225,7 @@ class _Blocks:
 
     def conv(self, x, channels, kernel_size, *, strides=1, name):
         padding = "same"
-        if strides > 1 and kernel_size > 1:
+        if strides > 1:
             # As much on every side; TensorFlow's "same" pads less at the top.
             x = layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x)
             padding = "valid"

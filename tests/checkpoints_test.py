@@ -100,8 +100,23 @@ class TestSaveEncoder:
             layer.name for layer in encoder.layers
         ]
 
+    def test_writes_under_another_name_in_the_same_folder(
+        self, path, monkeypatch
+    ):
+        written = []
+        save = keras.Model.save
+
+        def recorded(model, target):
+            written.append(target)
+            save(model, target)
+
+        monkeypatch.setattr(keras.Model, "save", recorded)
+        save_encoder(trained(depth=18)[0], path)
+        assert [target.parent for target in written] == [path.parent]
+        assert path not in written
+        assert list(path.parent.iterdir()) == [path]
+
     def test_failure_leaves_the_old_file_alone(self, path, monkeypatch):
-        encoder, _ = trained(depth=18)
         path.parent.mkdir()
         path.write_text("old")
 
@@ -111,7 +126,7 @@ class TestSaveEncoder:
 
         monkeypatch.setattr(keras.Model, "save", half_written)
         with pytest.raises(OSError, match="disk full"):
-            save_encoder(encoder, path)
+            save_encoder(trained(depth=18)[0], path)
         assert path.read_text() == "old"
         assert list(path.parent.iterdir()) == [path]
 

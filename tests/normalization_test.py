@@ -287,6 +287,7 @@ class TestPlainBatchNorm:
         assert [type(layer) for layer in norms(plain)] == [
             keras.layers.BatchNormalization
         ] * 2
+        assert not any(layer.synchronized for layer in norms(plain))
         assert [w.path for w in plain.weights] == [
             w.path for w in model.weights
         ]
