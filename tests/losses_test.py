@@ -8,6 +8,7 @@ from simclr_keras import losses
 from simclr_keras.losses import nt_xent
 from tests import golden
 from tests import oracles
+from tests import replicas
 
 NTXENT = golden.npz("ntxent.npz")
 CASES = range(int(NTXENT["num_cases"]))
@@ -118,7 +119,7 @@ class TestReplicas:
     def test_mean_over_replicas_is_the_loss_of_the_global_batch(self):
         z1, z2 = np.random.default_rng(0).normal(size=(2, 8, 4))
         z1, z2 = z1.astype(np.float32), z2.astype(np.float32)
-        strategy = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
+        strategy = replicas.mirrored()
 
         @tf.function
         def step(values):

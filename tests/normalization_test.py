@@ -12,6 +12,7 @@ from simclr_keras.normalization import fused_batch_norm
 from simclr_keras.normalization import hold_moving_statistics
 from simclr_keras.normalization import plain_batch_norm
 from tests import golden
+from tests import replicas
 
 SHAPES = [(6, 5, 4, 3), (3, 2, 2, 16), (16, 8), (4, 7, 3)]
 POLICIES = ["float32", "mixed_bfloat16", "mixed_float16"]
@@ -169,7 +170,7 @@ class TestOracle:
 class TestReplicas:
     def run(self, synchronized):
         """Two replicas' outputs and input gradients, joined, and the layer."""
-        strategy = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
+        strategy = replicas.mirrored()
         shape = (8, 3, 3, 5)
         x, dy = normal(shape, 1), normal(shape, 2)
         with strategy.scope():
