@@ -100,31 +100,24 @@ class WaitClock:
 
     Attributes:
         seconds: float, waited so far.
-        num_elements: int, elements that were waited for.
     """
 
     def __init__(self):
         # Counted in the graph: a call of Python for each element would cost
         # several times as much and wait for the interpreter's lock.
         with tf.device("CPU:0"):
-            self._totals = tf.Variable([0.0, 0.0], False, dtype=tf.float64)
+            self._seconds = tf.Variable(0.0, False, dtype=tf.float64)
 
     @property
     def seconds(self):
-        return float(self._totals[0])
-
-    @property
-    def num_elements(self):
-        return int(self._totals[1])
+        return float(self._seconds.numpy())
 
     def reset(self):
-        self._totals.assign([0.0, 0.0])
+        self._seconds.assign(0.0)
 
     def add(self, seconds):
-        """Counts one element; returns the op, in a graph."""
-        return self._totals.assign_add(
-            tf.stack([seconds, tf.ones_like(seconds)])
-        )
+        """Counts a float64 scalar; returns the op, in a graph."""
+        return self._seconds.assign_add(seconds)
 
 
 def timed(dataset, clock):

@@ -282,7 +282,6 @@ class TestTimed:
     def test_waiting_for_a_slow_source_is_counted(self):
         clock = pipelines.WaitClock()
         elements(pipelines.timed(slow(0.02), clock))
-        assert clock.num_elements == 10
         # Sleeping may take longer, not shorter.
         assert clock.seconds >= 0.2
 
@@ -301,7 +300,6 @@ class TestTimed:
             next(iterator)
             waited += time.perf_counter() - began
             time.sleep(step)
-        assert clock.num_elements == 20
         # Behind a prefetch it would be what the source takes.
         assert clock.seconds <= waited
 
@@ -317,21 +315,20 @@ class TestTimed:
             return total
 
         assert steps() == 10
-        assert clock.num_elements == 5
         assert clock.seconds >= 0.05
 
     def test_goes_through_a_distribution_strategy(self):
         strategy = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
         with strategy.scope():
             clock = pipelines.WaitClock()
-        dataset = tf.data.Dataset.range(12).batch(4, drop_remainder=True)
+        dataset = slow(0.01).batch(4, drop_remainder=True)
         timed = pipelines.timed(dataset, clock)
         distributed = strategy.experimental_distribute_dataset(timed)
-        assert sum(1 for _ in distributed) == 3
-        assert clock.num_elements == 3
+        assert sum(1 for _ in distributed) == 2
+        assert clock.seconds >= 0.08
 
     def test_starts_again_at_zero(self):
         clock = pipelines.WaitClock()
         elements(pipelines.timed(tf.data.Dataset.range(3), clock))
         clock.reset()
-        assert clock.seconds == 0.0 and clock.num_elements == 0
+        assert clock.seconds == 0.0
