@@ -15,8 +15,8 @@ def save_encoder(model_or_encoder, path):
 
     `keras.models.load_model(path)` opens it in a process without this
     package: batch norms are Keras' own and every layer computes in float32,
-    whatever policy it was trained under. The file appears under its name only
-    when it is whole.
+    whatever policy it was trained under. Every layer is trainable, also if it
+    was frozen here. The file appears under its name only when it is whole.
 
     Args:
         model_or_encoder: a model with an attribute `encoder`, such as
@@ -31,6 +31,7 @@ def save_encoder(model_or_encoder, path):
         raise ValueError(f"`path` must end in .keras. Received: path={path}")
     encoder = getattr(model_or_encoder, "encoder", model_or_encoder)
     plain = plain_batch_norm(encoder, dtype="float32")
+    plain.trainable = True
     path.parent.mkdir(parents=True, exist_ok=True)
     # Keras demands the ending of the temporary file too.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.keras")

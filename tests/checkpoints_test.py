@@ -90,6 +90,15 @@ class TestSaveEncoder:
         policies = {layer.dtype_policy.name for layer in loaded.layers[1:]}
         assert policies == {"float32"}
 
+    def test_frozen_encoder_loads_trainable(self, path):
+        encoder, _ = trained(depth=18)
+        count = len(encoder.trainable_variables)
+        encoder.trainable = False
+        save_encoder(encoder, path)
+        assert not encoder.trainable_variables
+        loaded = keras.models.load_model(path)
+        assert len(loaded.trainable_variables) == count
+
     def test_keeps_names_and_input_size(self, path):
         encoder, _ = trained(depth=18)
         save_encoder(encoder, path)
