@@ -84,7 +84,7 @@ def _layout(images):
     while True:
         tops = {_top(path) for path, _ in below}
         top = next(iter(tops))
-        if len(tops) > 1 or top is None or top.lower() in _SPLIT_NAMES:
+        if len(tops) > 1 or top is None:
             break
         below = [(_rest(path), image) for path, image in below]
     if not _holds_splits(tops):
