@@ -30,8 +30,7 @@ def save_encoder(model_or_encoder, path):
     if path.suffix != ".keras":
         raise ValueError(f"`path` must end in .keras. Received: path={path}")
     encoder = getattr(model_or_encoder, "encoder", model_or_encoder)
-    plain = plain_batch_norm(encoder, dtype="float32")
-    plain.trainable = True
+    plain = plain_batch_norm(encoder, dtype="float32", trainable=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Keras demands the ending of the temporary file too.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.keras")

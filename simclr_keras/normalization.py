@@ -139,7 +139,7 @@ def _bessel(x):
     return (n - 1.0) / n
 
 
-def plain_batch_norm(model, dtype=None):
+def plain_batch_norm(model, **overrides):
     """A copy of `model` that needs nothing but Keras.
 
     Every `BatchNormalization` of this package, also inside nested models,
@@ -149,8 +149,8 @@ def plain_batch_norm(model, dtype=None):
 
     Args:
         model: functional or sequential `keras.Model`.
-        dtype: dtype policy given to every layer of the copy, e.g. "float32";
-            None keeps each layer's own.
+        **overrides: entries to replace in the configuration of every layer
+            that has them, such as `dtype="float32"` or `trainable=True`.
 
     Raises:
         ValueError: if `model` is neither functional nor sequential.
@@ -161,7 +161,7 @@ def plain_batch_norm(model, dtype=None):
             config | {"synchronized": False}
         )
 
-    return _with_norms(model, BatchNormalization, plain, dtype)
+    return _with_norms(model, BatchNormalization, plain, overrides)
 
 
 def fused_batch_norm(model):
@@ -180,10 +180,10 @@ def fused_batch_norm(model):
     def fused(config):
         return BatchNormalization.from_config(config | {"synchronized": True})
 
-    return _with_norms(model, keras.layers.BatchNormalization, fused)
+    return _with_norms(model, keras.layers.BatchNormalization, fused, {})
 
 
-def _with_norms(model, old_class, new_layer, dtype=None):
+def _with_norms(model, old_class, new_layer, overrides):
     if getattr(model, "inputs", None) is None:
         raise ValueError(
             "`model` must be a functional or sequential keras.Model with "
@@ -192,8 +192,7 @@ def _with_norms(model, old_class, new_layer, dtype=None):
 
     def clone(layer):
         config = layer.get_config()
-        if dtype is not None and "dtype" in config:
-            config["dtype"] = dtype
+        config |= {k: v for k, v in overrides.items() if k in config}
         if type(layer) is old_class and layer.axis == -1:
             return new_layer(config)
         return type(layer).from_config(config)
