@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from simclr_keras import color_ops
 from simclr_keras.augment import augmenter
 from simclr_keras.augment import fold_seed
 from simclr_keras.augment import host_crop
@@ -90,6 +91,18 @@ class TestCropped:
         np.testing.assert_array_equal(
             layer.augment_images(tf.constant(views), drawn),
             layer(views, seed=SEED, cropped=True),
+        )
+
+    def test_overshoot_reaches_the_grayscale(self):
+        rng = np.random.default_rng(0)
+        views = rng.uniform(-0.3, 1.3, (4, 12, 12, 3)).astype(np.float32)
+        layer = augmenter(
+            12, jitter_probability=0, grayscale_probability=1, blur=False
+        )
+        np.testing.assert_allclose(
+            layer(views, seed=SEED, cropped=True),
+            np.clip(color_ops.to_grayscale(views), 0, 1),
+            atol=1e-6,
         )
 
     def test_same_colours_as_when_cropped_here(self):

@@ -142,14 +142,11 @@ class TestBlur:
 
 
 def test_solarize_inverts_from_the_threshold_up():
-    values = np.float32([0, 0.25, 0.49, 0.5, 0.6, 1])
+    values = np.float32([0, 0.25, 0.375, 0.5, 0.75, 1])
     images = np.broadcast_to(values[:, None, None, None], [6, 2, 3, 3])
-    solarized = color_ops.solarize(images, threshold=0.5)
-    np.testing.assert_allclose(
-        solarized[:, 0, 0, 0], [0, 0.25, 0.49, 0.5, 0.4, 0], atol=1e-7
-    )
+    solarized = color_ops.solarize(images, threshold=0.375)
     np.testing.assert_array_equal(
-        color_ops.solarize(images, threshold=1.0)[:-1], images[:-1]
+        solarized[:, 0, 0, 0], [0, 0.25, 0.625, 0.5, 0.25, 0]
     )
 
 
@@ -191,6 +188,14 @@ class TestProperties:
                 rtol=0,
                 atol=2e-6,
             )
+
+    def test_saturation_leaves_pixels_below_black_there(self):
+        images = np.float32([[[[-0.3, -0.1, -0.2], [0, -0.1, -0.2]]]])
+        saturated = color_ops.adjust_saturation(images, tf.constant([1.5]))
+        assert np.max(saturated) <= 0
+        np.testing.assert_allclose(
+            saturated, tf.image.adjust_saturation(images, 1.5), atol=1e-6
+        )
 
     def test_neutral_amounts_change_no_bit(self, images):
         planes = color_ops.to_planes(images * 1.4 - 0.2)

@@ -201,7 +201,9 @@ class TestPrecision:
         images = images_of(8, 6, 6) / np.float32(255)
         expected = RandomColorJitter()(images, seed=[1, 2])
         keras.config.set_dtype_policy(policy)
-        actual = RandomColorJitter()(images, seed=[1, 2])
+        layer = RandomColorJitter()
+        actual = layer(images, seed=[1, 2])
+        assert layer.compute_dtype == layer.variable_dtype == "float32"
         assert actual.dtype == tf.float32
         np.testing.assert_array_equal(actual, expected)
 
