@@ -1,5 +1,6 @@
 """One training step with this package's batch norm, Keras' and PyTorch's.
 
+    pip install -e ".[bench]"
     python benchmarks/train_step_benchmark.py --rounds=20
 
 Each step is forward, NT-Xent, backward and SGD with momentum on the same two
@@ -83,7 +84,7 @@ def describe_machine():
         "load": f"{os.getloadavg()[0]:.1f} at the start",
     }
     for name, text in rows.items():
-        print(f"{name:9} {text}")
+        print(f"{name:9} {text}", flush=True)
 
 
 def cpu_info():
