@@ -154,9 +154,8 @@ class TestGoogle:
         # Rounding grows through the batch norms of a deep network.
         depth = reference.settings["resnet_depth"]
         tolerance = 2e-2 if depth <= 34 else 1e-1 if depth <= 50 else 1.0
-        np.testing.assert_allclose(
-            norms[large], expected[large], rtol=tolerance
-        )
+        ratio = norms[large] / expected[large]
+        assert np.max(np.maximum(ratio, 1 / ratio)) < 1 + tolerance
         assert np.all(norms[~large] < 2e-3 * np.median(expected))
 
     def test_gradient_of_the_first_convolution(self, reference):
