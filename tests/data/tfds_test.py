@@ -258,6 +258,14 @@ class TestStreamed:
         assert len(set(first)) > 4
         assert max(first) - min(first) > 8
 
+    def test_files_are_read_in_another_order_each_epoch(
+        self, photos, monkeypatch
+    ):
+        monkeypatch.setattr(records, "_FILES_AT_ONCE", 1)
+        monkeypatch.setattr(records, "_SHUFFLE_WINDOW", 1)
+        first = keys(photos.pretrain, num_steps=40).reshape(10, 20)[:, 0]
+        assert len(set(first)) == 3
+
     @pytest.mark.parametrize("first_step", [1, 6])
     def test_continues_at_any_step(self, photos, first_step):
         whole = keys(photos.pretrain)
