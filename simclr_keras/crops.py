@@ -17,6 +17,7 @@ ASPECT_RANGE = (3 / 4, 4 / 3)  # width over height, SimCLR, appendix A
 SAMPLERS = ("google", "torchvision")
 
 _ATTEMPTS = {"google": 100, "torchvision": 10}
+_BLOCK = 10
 # Google leaves TensorFlow's min_object_covered at 0.1 with the whole image as
 # the object, so that no crop is smaller than this.
 _GOOGLE_MIN_AREA = 0.1
@@ -45,29 +46,64 @@ def sample_boxes(
         crop: "google" or "torchvision".
         flip_probability: share of images mirrored left to right.
     """
-    attempts = _ATTEMPTS[crop]
-    uniform = seeded_layer.uniform(seed, [batch_size, 2 * attempts + 3])
     height = tf.cast(height, tf.float32)
     width = tf.cast(width, tf.float32)
-    size = tf.stack([height, width])
-    draw = _google_sizes if crop == "google" else _torchvision_sizes
-    heights, widths, accepted, fallback = draw(
-        uniform[:, :attempts],
-        uniform[:, attempts : 2 * attempts],
-        height,
-        width,
-    )
-    sizes = _first_accepted(tf.stack([heights, widths], 2), accepted, fallback)
-    room = size - sizes
+    sizes, accepted = _sizes(seed, batch_size, height, width, crop)
+    room = tf.stack([height, width]) - sizes
     # The number of places a box may start at, one where it fills the image.
     starts = tf.maximum(room, 1.0) if crop == "google" else room + 1.0
+    draws = seeded_layer.uniform(seed, [batch_size, 3])
     offsets = tf.where(
-        tf.reduce_any(accepted, 1, keepdims=True),
+        accepted[:, None],
         # A draw close to one may round up to the position after the last.
-        tf.minimum(tf.floor(uniform[:, -3:-1] * starts), starts - 1.0),
+        tf.minimum(tf.floor(draws[:, :2] * starts), starts - 1.0),
         tf.floor(room / 2.0),
     )
-    return tf.concat([offsets, sizes], 1), uniform[:, -1] < flip_probability
+    return tf.concat([offsets, sizes], 1), draws[:, 2] < flip_probability
+
+
+def _sizes(seed, batch_size, height, width, crop):
+    """The first acceptable of some attempts per image, [B, 2], and if any."""
+    draw = _google_sizes if crop == "google" else _torchvision_sizes
+
+    def ten_attempts(block, sizes, accepted):
+        draws = seeded_layer.uniform(
+            seeded_layer.fold_seed(seed, block), [batch_size, 2, _BLOCK]
+        )
+        heights, widths, fits = draw(draws[:, 0], draws[:, 1], height, width)
+        first = tf.argmax(tf.cast(fits, tf.int32), 1, output_type=tf.int32)
+        drawn = tf.gather(
+            tf.stack([heights, widths], 2), first, axis=1, batch_dims=1
+        )
+        found = tf.reduce_any(fits, 1)
+        sizes = tf.where((found & ~accepted)[:, None], drawn, sizes)
+        return block + 1, sizes, found | accepted
+
+    blocks = _ATTEMPTS[crop] // _BLOCK
+    fallback = tf.stack(_fallback(height, width, crop))
+    _, sizes, accepted = tf.while_loop(
+        # Of a hundred attempts, ten are nearly always enough for all.
+        lambda block, _, accepted: ~tf.reduce_all(accepted),
+        ten_attempts,
+        (
+            0,
+            tf.broadcast_to(fallback, [batch_size, 2]),
+            tf.zeros([batch_size], tf.bool),
+        ),
+        maximum_iterations=blocks,
+    )
+    return sizes, accepted
+
+
+def _fallback(height, width, crop):
+    """The whole image, or what torchvision takes of an oblong one."""
+    if crop == "google":
+        return height, width
+    low, high = ASPECT_RANGE
+    return (
+        tf.minimum(height, tf.round(width / low)),
+        tf.minimum(width, tf.round(height * high)),
+    )
 
 
 def _google_sizes(u_aspect, u_height, height, width):
@@ -93,14 +129,14 @@ def _google_sizes(u_aspect, u_height, height, width):
         outside = (heights * widths - bound) * step < 0.0
         heights = tf.where(outside, heights + step, heights)
         widths = tf.where(outside, tf.round(heights * aspect), widths)
-    accepted = (
+    fits = (
         (heights * widths >= tf.maximum(min_area, 1.0))
         & (heights * widths <= max_area)
         & (heights * widths / area >= _GOOGLE_MIN_AREA)
         & (heights <= height)
         & (widths <= width)
     )
-    return heights, widths, accepted, tf.stack([height, width])
+    return heights, widths, fits
 
 
 def _torchvision_sizes(u_area, u_aspect, height, width):
@@ -111,25 +147,13 @@ def _torchvision_sizes(u_area, u_aspect, height, width):
     aspect = low * tf.pow(high / low, u_aspect)
     heights = tf.round(tf.sqrt(area / aspect))
     widths = tf.round(tf.sqrt(area * aspect))
-    accepted = (
+    fits = (
         (heights > 0.0)
         & (widths > 0.0)
         & (heights <= height)
         & (widths <= width)
     )
-    fallback = tf.stack(
-        [
-            tf.minimum(height, tf.round(width / low)),
-            tf.minimum(width, tf.round(height * high)),
-        ]
-    )
-    return heights, widths, accepted, fallback
-
-
-def _first_accepted(sizes, accepted, fallback):
-    first = tf.argmax(tf.cast(accepted, tf.int32), 1, output_type=tf.int32)
-    chosen = tf.gather(sizes, first, axis=1, batch_dims=1)
-    return tf.where(tf.reduce_any(accepted, 1, keepdims=True), chosen, fallback)
+    return heights, widths, fits
 
 
 def crop_and_resize(images, boxes, size, flip=None):

@@ -31,7 +31,7 @@ def chunks_of(monkeypatch):
     """Sets how many images a chunk holds; None is the whole batch."""
 
     def set_size(size):
-        monkeypatch.setattr(augment, "_chunk_size", lambda image_size: size)
+        monkeypatch.setattr(augment, "_CHUNK_PIXELS", (size or 10**6) * 144)
 
     return set_size
 
@@ -54,11 +54,15 @@ class TestRoutes:
         views = layer.blur.augment_images(views, drawn["blur"])
         return layer.solarize.augment_images(views, drawn["solarize"])
 
-    @pytest.mark.parametrize("size", [1, 5, None])
-    def test_chunks_do_not_matter(self, chunks_of, size):
+    @pytest.mark.parametrize(
+        ("size", "jit_compile"),
+        [(1, False), (5, True), (5, False), (None, True), (None, False)],
+    )
+    def test_chunks_do_not_matter(self, chunks_of, size, jit_compile):
         images = images_of(13, 15, 14)
         chunks_of(size)
-        views = graph(augmenter(12, **self.LAYER))(images, SEED)
+        layer = augmenter(12, jit_compile=jit_compile, **self.LAYER)
+        views = graph(layer)(images, SEED)
         np.testing.assert_allclose(
             views, self.expected(images), rtol=0, atol=2e-6
         )
@@ -73,6 +77,26 @@ class TestRoutes:
         np.testing.assert_array_equal(
             view(images, SEED).numpy()[rows], view(others, SEED).numpy()[rows]
         )
+
+    def test_accelerators_get_the_whole_batch(self, monkeypatch):
+        images = images_of(13, 15, 14)
+        monkeypatch.setattr(augment, "_has_accelerator", lambda: True)
+        monkeypatch.setattr(tf, "map_fn", None)
+        views = graph(augmenter(12, **self.LAYER))(images, SEED)
+        np.testing.assert_allclose(
+            views, self.expected(images), rtol=0, atol=2e-6
+        )
+
+    def test_one_compilation_serves_all_calls(self, chunks_of):
+        chunks_of(4)
+        layer = augmenter(12, **self.LAYER)
+        images = images_of(8, 15, 14)
+        pair = tf.function(
+            lambda x: (layer(x, seed=(1, 2)), layer(x, seed=(1, 3))),
+            autograph=False,
+        )
+        pair(images)
+        assert layer._compiled.experimental_get_tracing_count() == 1
 
     def test_eager(self, chunks_of):
         images = images_of(13, 15, 14)
