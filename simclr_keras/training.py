@@ -1,8 +1,13 @@
 """Calls of `fit` that continue where a run stopped, at any step."""
 
+import keras
+
 
 def fit(model, batches, first_step, last_step, steps_per_epoch, callbacks):
     """Trains from one step to another, in epochs that keep their place.
+
+    Metrics that start inside an epoch go on from the values that the model
+    has, as restored from a checkpoint.
 
     Args:
         model: compiled `keras.Model`.
@@ -12,6 +17,8 @@ def fit(model, batches, first_step, last_step, steps_per_epoch, callbacks):
         steps_per_epoch: updates in a whole epoch.
         callbacks: Keras callbacks; they see several calls of `fit`.
     """
+    if first_step % steps_per_epoch:
+        callbacks = [_GoOnWithMetrics(), *callbacks]
     for step, epoch, end, steps in calls(
         first_step, last_step, steps_per_epoch
     ):
@@ -48,3 +55,21 @@ def calls(first_step, last_step, steps_per_epoch):
         found.append((first_step, epoch, epoch + epochs, steps))
         first_step += steps * epochs
     return found
+
+
+class _GoOnWithMetrics(keras.callbacks.Callback):
+    """Gives metrics back what `fit` resets before the first epoch."""
+
+    def on_train_begin(self, logs=None):
+        # Of the first call of `fit` only.
+        if not hasattr(self, "_values"):
+            self._values = [
+                (variable, variable.numpy())
+                for metric in self.model.metrics
+                for variable in metric.variables
+            ]
+
+    def on_epoch_begin(self, epoch, logs=None):
+        for variable, value in self._values:
+            variable.assign(value)
+        self._values = []

@@ -53,3 +53,42 @@ def test_every_step_once_in_its_epoch(first, last):
     assert asked == list(range(first, last))
     assert recorder.steps == last - first
     assert recorder.epochs == list(range(first // 4, (last - 1) // 4 + 1))
+
+
+class TestMetrics:
+    X = np.arange(11, dtype=np.float32)[:, None]
+
+    def model(self):
+        model = keras.Sequential([keras.Input([1]), keras.layers.Dense(1)])
+        model.compile(optimizer="sgd", loss="mse", jit_compile=False)
+        # The values of one batch make the losses of all steps differ.
+        model.optimizer.learning_rate.assign(0.0)
+        return model
+
+    def losses(self, model, first, last):
+        found = []
+
+        class Losses(keras.callbacks.Callback):
+            def on_train_batch_end(self, batch, logs=None):
+                found.append(logs["loss"])
+
+        def batches(step, num_steps):
+            x = self.X[step : step + num_steps]
+            return tf.data.Dataset.from_tensor_slices((x, x)).batch(1)
+
+        training.fit(model, batches, first, last, 4, [Losses()])
+        return found
+
+    def test_means_of_an_interrupted_epoch_go_on(self):
+        model = self.model()
+        whole = self.losses(model, 0, 11)
+        assert len(set(whole)) > 8
+        begun = self.losses(model, 0, 6)
+        # The metrics are as step 6 left them.
+        assert begun + self.losses(model, 6, 11) == whole
+
+    def test_a_whole_epoch_starts_from_nothing(self):
+        model = self.model()
+        whole = self.losses(model, 0, 11)
+        self.losses(model, 0, 4)
+        assert self.losses(model, 4, 11) == whole[4:]
