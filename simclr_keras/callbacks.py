@@ -4,6 +4,7 @@ import json
 import math
 import os
 import pathlib
+import signal
 import sys
 import time
 
@@ -210,9 +211,63 @@ class SaveCheckpoint(keras.callbacks.Callback):
             self.save()
 
     def save(self):
-        if self.saved != self.done:
-            self.checkpoints.save(self.done)
-            self.saved = self.done
+        if self.saved == self.done:
+            return
+        # The loss of a step is that of the weights before it.
+        if not all(_is_finite(weight) for weight in self.model.weights):
+            raise NonFiniteLoss(
+                f"weights are not finite after step {self.done}"
+            )
+        self.checkpoints.save(self.done)
+        self.saved = self.done
+
+
+class Interrupted(RuntimeError):
+    """Training was asked to stop by a signal.
+
+    Args:
+        number: of the signal, such as `signal.SIGTERM`.
+    """
+
+    def __init__(self, number):
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+class StopAtSignal(keras.callbacks.Callback):
+    """After SIGTERM or SIGINT, saves and raises `Interrupted`.
+
+    In force as a context manager. The step under way is finished first; a
+    second Ctrl-C does not wait for it. Must be the last callback, for the
+    others to have seen that step.
+
+    Args:
+        saver: `SaveCheckpoint`.
+    """
+
+    def __init__(self, saver):
+        super().__init__()
+        self.saver = saver
+        self._received = None
+        self._handlers = {}
+
+    def __enter__(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._handlers[number] = signal.signal(number, self._receive)
+        return self
+
+    def __exit__(self, *exception):
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self._received is not None:
+            self.saver.save()
+            raise Interrupted(self._received)
+
+    def _receive(self, number, frame):
+        self._received = number
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class NonFiniteLoss(RuntimeError):
@@ -239,6 +294,10 @@ class StopAtNonFiniteLoss(keras.callbacks.Callback):
                 f"the loss is {logs['loss']} at step {self.done}, with "
                 f"learning rate {float(logs['learning_rate']):.4g}"
             )
+
+
+def _is_finite(weight):
+    return bool(tf.math.is_finite(tf.reduce_sum(weight.value)))
 
 
 def _drop_lines_after(path, step):

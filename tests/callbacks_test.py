@@ -2,7 +2,10 @@
 
 import io
 import json
+import os
+import signal
 
+import keras
 import pytest
 
 from simclr_keras import callbacks
@@ -98,13 +101,55 @@ class TestSaveCheckpoint:
     class Saved(list):
         save = list.append
 
+    def saver(self, *args):
+        saver = callbacks.SaveCheckpoint(self.Saved(), *args)
+        saver.set_model(
+            keras.Sequential([keras.Input([1]), keras.layers.Dense(2)])
+        )
+        return saver
+
     def test_every_period_and_the_last_step_once(self):
-        saved = self.Saved()
-        saver = callbacks.SaveCheckpoint(saved, 5, 3)
+        saver = self.saver(5, 3)
         play(saver, 5, 6)
         saver.save()
         saver.save()
-        assert saved == [6, 9, 11]
+        assert saver.checkpoints == [6, 9, 11]
+
+    def test_never_saves_what_cannot_go_on(self):
+        saver = self.saver(5, 3)
+        saver.model.weights[0].assign([[1.0, float("nan")]])
+        with pytest.raises(callbacks.NonFiniteLoss, match="after step 6"):
+            play(saver, 5, 6)
+        assert not saver.checkpoints
+
+
+class TestStopAtSignal:
+    class Saver:
+        saves = 0
+
+        def save(self):
+            self.saves += 1
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_ends_the_step_saves_and_stops(self, number):
+        before = signal.getsignal(number)
+        with callbacks.StopAtSignal(self.Saver()) as stop:
+            play(stop, 0, 1)
+            os.kill(os.getpid(), number)
+            assert stop.saver.saves == 0
+            with pytest.raises(callbacks.Interrupted) as raised:
+                play(stop, 1, 1)
+        assert raised.value.number == number
+        assert str(raised.value) == number.name
+        assert stop.saver.saves == 1
+        assert signal.getsignal(number) is before
+
+    def test_a_second_ctrl_c_does_not_wait(self):
+        with callbacks.StopAtSignal(self.Saver()) as stop:
+            os.kill(os.getpid(), signal.SIGINT)
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+        assert stop.saver.saves == 0
 
 
 def test_stops_at_a_loss_that_is_not_finite():

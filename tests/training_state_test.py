@@ -1,20 +1,23 @@
 """Checkpoints come back exactly, and damaged ones are passed over."""
 
 import logging
+import resource
 
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
+from simclr_keras import training_state
 from simclr_keras.training_state import Checkpoints
 
 
 def trained(steps):
     """A small model after some updates, and data to go on with."""
     keras.utils.set_random_seed(0)
-    model = keras.Sequential([keras.Input([2]), keras.layers.Dense(3)])
+    layer = keras.layers.Dense(3, name="dense")
+    model = keras.Sequential([keras.Input([2]), layer], name="model")
     model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse")
+    model.optimizer.build(model.trainable_variables)
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=[8, 4, 2]), rng.normal(size=[8, 4, 3])
     for step in range(steps):
@@ -23,9 +26,7 @@ def trained(steps):
 
 
 def checkpoints(folder, model, max_to_keep=5):
-    return Checkpoints(
-        folder, max_to_keep, model=model, optimizer=model.optimizer
-    )
+    return Checkpoints(folder, max_to_keep, **training_state.state(model))
 
 
 class TestRoundTrip:
@@ -66,6 +67,28 @@ class TestRoundTrip:
         np.testing.assert_array_equal(
             model.variables[0].numpy(), other.variables[0].numpy()
         )
+
+    def test_equal_paths(self, tmp_path):
+        layers = [keras.layers.Dense(2, name="dense") for _ in range(2)]
+        parts = [keras.Sequential([keras.Input([2]), x]) for x in layers]
+
+        class Pair(keras.Model):
+            def __init__(self):
+                super().__init__()
+                self.parts = parts
+                self.built = True
+
+        pair = Pair()
+        pair.compile("sgd")
+        assert pair.weights[0].path.endswith("dense/kernel")
+        before = [w.numpy() for w in pair.weights]
+        saved = Checkpoints(tmp_path, **training_state.state(pair))
+        saved.save(1)
+        for weight in pair.weights:
+            weight.assign(weight * 0 + 7)
+        saved.restore()
+        for value, weight in zip(before, pair.weights, strict=True):
+            np.testing.assert_array_equal(value, weight.numpy())
 
 
 def truncate(folder):
@@ -123,18 +146,43 @@ class TestDamage:
         (tmp_path / "step_2.tmp").mkdir()
         assert kept.steps() == [1]
         assert kept.restore() == 1
+        names = {path.name for path in tmp_path.iterdir()}
+        assert names == {"step_1", "step_2.tmp"}
 
-    def test_a_save_that_fails_leaves_the_one_before(
-        self, tmp_path, monkeypatch
-    ):
+    def test_a_full_disk_leaves_the_one_before(self, tmp_path):
         model, *_ = trained(0)
         kept = checkpoints(tmp_path, model)
         kept.save(1)
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        # Python ignores the signal, so that a write fails as on a full disk.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+        try:
+            with pytest.raises(OSError, match="of step 2 cannot be written: "):
+                kept.save(2)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert [path.name for path in tmp_path.iterdir()] == ["step_1"]
+        assert kept.restore() == 1
+        kept.save(2)
+        assert kept.steps() == [1, 2]
 
-        def full(self, prefix):
-            raise tf.errors.ResourceExhaustedError(None, None, "disk full")
 
-        monkeypatch.setattr(tf.train.Checkpoint, "write", full)
-        with pytest.raises(tf.errors.ResourceExhaustedError):
-            kept.save(2)
-        assert kept.steps() == [1]
+class TestReadWeights:
+    def test_by_path(self, tmp_path):
+        model, *_ = trained(2)
+        # A name with what TensorFlow escapes in it.
+        layer = keras.layers.Dense(3, name="a.Sb..c.S")
+        model = keras.Sequential([keras.Input([2]), *model.layers, layer])
+        model.compile("sgd")
+        checkpoints(tmp_path, model).save(2)
+        found = training_state.read_weights(tmp_path / "step_2")
+        assert set(found) == {weight.path for weight in model.weights}
+        for weight in model.weights:
+            np.testing.assert_array_equal(found[weight.path], weight.numpy())
+
+    def test_damaged(self, tmp_path):
+        model, *_ = trained(0)
+        checkpoints(tmp_path, model).save(2)
+        truncate(tmp_path / "step_2")
+        with pytest.raises(ValueError, match="must be a whole checkpoint"):
+            training_state.read_weights(tmp_path / "step_2")
