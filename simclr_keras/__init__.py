@@ -43,6 +43,7 @@ _MODULES = (
     "evaluation",
     "export",
     "flags",
+    "initialization",
     "optimizers",
     "schedules",
     "training",
