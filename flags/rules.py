@@ -116,7 +116,7 @@ def _missing_paths(values, given):
     dataset = values["dataset"]
     if data.is_path(dataset) and not os.path.exists(dataset):
         yield f"flag --dataset={dataset}: no such file or folder"
-    for name in ("checkpoint", "data_dir"):
+    for name in ("checkpoint", "data_dir", "init_from"):
         made = name == "data_dir" and values["download"]
         if name in given and not made and not _exists(values[name]):
             yield f"flag --{name}={values[name]}: no such file or folder"

@@ -15,6 +15,21 @@ _MODEL_DIR = definitions.path(
     "The same command on an interrupted run goes on where it stopped. By "
     "default runs/ and the name of the data set.",
 )
+_OVERWRITE = definitions.switch(
+    "overwrite",
+    False,
+    "Delete the run in --model_dir and start anew, each time the command is "
+    "given. Files that a run does not write stay. Without it nothing in "
+    "--model_dir is deleted, and the same command goes on with the run.",
+)
+_INIT_FROM = definitions.path(
+    "init_from",
+    None,
+    "Weights to start from: an encoder.keras, the --model_dir of another run "
+    "(its newest checkpoint), or one checkpoint's folder. Weights with equal "
+    "names and shapes are taken and the others named; step, optimizer and "
+    "schedule start anew.",
+)
 _SEED = definitions.integer(
     "seed",
     0,
@@ -57,6 +72,16 @@ def mode():
 def model_dir():
     """Path of the run's directory (known after `resolve`)."""
     return _MODEL_DIR.value
+
+
+def overwrite():
+    """Whether to delete the run in the directory first."""
+    return _OVERWRITE.value
+
+
+def init_from():
+    """Path of the weights to start from, or None."""
+    return _INIT_FROM.value
 
 
 def seed():

@@ -12,12 +12,11 @@ from simclr_keras.flags import unsupported
 
 _WIDTH = 79
 
-# A run may be continued with other values of these: they change neither the
-# weights nor where they are.
-_FREE = frozenset(
+# Change nothing that a run computes, or
+_UNSEEN = frozenset(
     {
-        "mode",
         "model_dir",
+        "overwrite",
         "data_dir",
         "download",
         "cache_dataset",
@@ -25,6 +24,12 @@ _FREE = frozenset(
         "checkpoint_steps",
         "keep_checkpoint_max",
         "train_summary_steps",
+    }
+)
+# only what is done after training.
+_AFTERWARDS = frozenset(
+    {
+        "mode",
         "evaluations",
         "labels_per_class",
         "label_draws",
@@ -77,8 +82,18 @@ class Resolved:
             f"--{name} was {catalogue.as_text(before[name])} and is "
             f"{catalogue.as_text(value)}"
             for name, (value, _) in self.settings.items()
-            if name not in _FREE and name in before and before[name] != value
+            if name not in _UNSEEN | _AFTERWARDS
+            and name in before
+            and before[name] != value
         ]
+
+    def same_as(self, before):
+        """Whether a run with the values `before` did what this one would."""
+        return not self.differences(before) and all(
+            before.get(name) == value
+            for name, (value, _) in self.settings.items()
+            if name in _AFTERWARDS
+        )
 
     def lines(self):
         """Every value as text: the user's and the recipe's, then the rest."""
@@ -165,7 +180,8 @@ def snapshot(path):
     """Writes the flags' values as a file for `--flagfile`, or nothing at all.
 
     Values without effect beside the others are left out, so that reading the
-    file back meets no contradiction.
+    file back meets no contradiction; `overwrite` is left out, so that reading
+    it back goes on with the run.
     """
     values = catalogue.values()
     silenced = rules.silenced(values)
@@ -175,7 +191,9 @@ def snapshot(path):
         lines += [
             flag.serialize()
             for flag in group
-            if flag.value is not None and flag.name not in silenced
+            if flag.value is not None
+            and flag.name not in silenced
+            and flag.name != "overwrite"
         ]
     partial = f"{path}.partial"
     with open(partial, "w", encoding="utf-8") as file:

@@ -26,6 +26,8 @@ ROWS = {
     "image_size": ({"32": 32, "8": 8}, (*_COUNTS, "7", "0")),
     "mode": ({"train": "train"}, ("", "Train", "test", "eval")),
     "model_dir": ({"runs/a": "runs/a"}, ("", __file__)),
+    "overwrite": (_SWITCH, _NO_SWITCH),
+    "init_from": ({"/": "/"}, ("", "/no/such/run")),
     "seed": ({"7": 7, "0": 0}, (*_COUNTS, str(2**31))),
     "checkpoint_epochs": ({"3": 3}, (*_COUNTS, "0")),
     "checkpoint_steps": ({"50": 50, "0": 0}, _COUNTS),

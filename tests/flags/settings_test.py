@@ -120,6 +120,23 @@ class TestDifferences:
         after = _resolve(parse("--dataset=kmnist", "--knn_k=5", "--noexport"))
         assert after.differences(before) == []
 
+    @pytest.mark.parametrize(
+        ("argument", "same"),
+        [
+            ("--model_dir=elsewhere", True),
+            ("--overwrite", True),
+            ("--checkpoint_steps=7", True),
+            ("--knn_k=5", False),
+            ("--noexport", False),
+            ("--mode=train", False),
+            ("--temperature=0.7", False),
+        ],
+    )
+    def test_what_asks_for_more_than_was_done(self, parse, argument, same):
+        before = _resolve(parse("--dataset=kmnist")).as_dict()["flags"]
+        after = _resolve(parse("--dataset=kmnist", argument))
+        assert after.same_as(before) == same
+
 
 class TestSnapshot:
     @pytest.mark.parametrize(
@@ -152,6 +169,13 @@ class TestSnapshot:
         }
         ours = set(catalogue.definitions())
         assert names <= ours | {f"no{name}" for name in ours}
+
+    def test_never_overwrites(self, parse, tmp_path):
+        _resolve(parse("--overwrite", "--init_from=/"))
+        path = tmp_path / "run.flags"
+        settings.snapshot(path)
+        assert "overwrite" not in path.read_text()
+        assert "--init_from=/\n" in path.read_text()
 
     def test_is_written_whole_or_not_at_all(self, parse, tmp_path, monkeypatch):
         parse()
