@@ -7,7 +7,7 @@ encoder, head and loss, train, evaluate the frozen encoder, export.
 """
 
 import os
-import pathlib
+import shlex
 import sys
 
 # TensorFlow's start-up notices bury what the run itself has to say.
@@ -18,6 +18,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 import simclr_keras
 from simclr_keras import data
 from simclr_keras import flags
+from simclr_keras import run_directory
 from simclr_keras import run_files
 from simclr_keras.flags import augmentation as augmentation_flags
 from simclr_keras.flags import data as data_flags
@@ -39,7 +40,12 @@ def main(argv=None):
         num_examples=source.pretrain.num_examples,
         smallest_class=source.smallest_class,
     )
-    model_dir = start(settings, source)
+    print(data.describe(source))
+    print("\n".join(settings.lines()))
+    directory = claim(settings, source)
+    if directory is None:
+        return
+    model_dir = directory.path
     train, evaluate = run_flags.mode()
     model = build(source)
     if train:
@@ -47,6 +53,7 @@ def main(argv=None):
     probe = measure(model, source, model_dir) if evaluate else None
     if export_flags.export():
         export(model, probe, source, model_dir)
+    directory.write_config(config(settings, source), finished=True)
 
 
 def open_source():
@@ -57,44 +64,68 @@ def open_source():
         flags.refuse(f"flag --dataset: {error}")
 
 
-def start(settings, source):
-    """Says what will happen, and keeps it in `model_dir`."""
-    print(data.describe(source))
-    print("\n".join(settings.lines()))
-    model_dir = pathlib.Path(run_flags.model_dir())
-    refuse_another_run(settings, source, model_dir)
-    model_dir.mkdir(parents=True, exist_ok=True)
-    flags.snapshot(model_dir / "run.flags")
-    run_files.write_json(
-        model_dir / "config.json",
-        {
-            **settings.as_dict(),
-            "dataset": {
-                "name": source.name,
-                "fingerprint": source.fingerprint,
-                "num_examples": source.pretrain.num_examples,
-                "num_classes": source.num_classes,
-            },
-            "environment": run_files.environment(),
-        },
-    )
-    return model_dir
+def claim(settings, source):
+    """The run's directory, for this run alone; None if all is done there."""
+    path = run_flags.model_dir()
+    directory = run_directory.RunDirectory(path)
+    try:
+        directory.lock()
+        if run_flags.overwrite():
+            directory.clear()
+        before = directory.config()
+    except (OSError, ValueError) as error:
+        flags.refuse(f"flag --model_dir={path}: {error}")
+    if found := directory.foreign():
+        flags.refuse(
+            f"flag --model_dir={path}: has no run, but files that a run would "
+            f"replace ({', '.join(found)}); choose another folder"
+        )
+    if before is not None:
+        refuse_another_run(settings, source, before)
+        if is_finished(settings, directory, before):
+            print(f"this run is finished; {path} holds what it made")
+            print("nothing to do; --overwrite starts it anew")
+            return None
+    directory.write_config(config(settings, source))
+    flags.snapshot(directory.path / "run.flags")
+    return directory
 
 
-def refuse_another_run(settings, source, model_dir):
-    """Ends the program if `model_dir` holds a run with other settings."""
-    config = run_files.read_json(model_dir / "config.json")
-    if config is None:
-        return
-    found = settings.differences(config["flags"])
-    if config["dataset"]["fingerprint"] != source.fingerprint:
+def refuse_another_run(settings, source, before):
+    """Ends the program if the run so far had other settings or data."""
+    found = settings.differences(before["flags"])
+    if before["dataset"]["fingerprint"] != source.fingerprint:
         found.append("the data are not the same images and labels")
     if found:
         flags.refuse(
-            f"flag --model_dir={model_dir}: holds a run with other settings, "
-            "which cannot be continued; choose another folder",
+            f"flag --model_dir={run_flags.model_dir()}: holds a run with other "
+            "settings, which cannot be continued; choose another folder, or "
+            "--overwrite deletes that run",
             *found,
         )
+
+
+def is_finished(settings, directory, before):
+    """Whether the run so far has already done what this one would."""
+    return (
+        before["finished"]
+        and settings.same_as(before["flags"])
+        and (directory.path / "encoder.keras").exists()
+    )
+
+
+def config(settings, source):
+    """What `config.json` keeps of the run."""
+    return {
+        **settings.as_dict(),
+        "dataset": {
+            "name": source.name,
+            "fingerprint": source.fingerprint,
+            "num_examples": source.pretrain.num_examples,
+            "num_classes": source.num_classes,
+        },
+        "environment": run_files.environment(),
+    }
 
 
 def build(source):
@@ -151,12 +182,13 @@ def pretrain(model, source, model_dir):
     checkpoints = simclr_keras.training_state.Checkpoints(
         model_dir / "checkpoints",
         run_flags.keep_checkpoint_max(),
-        model=model,
-        optimizer=model.optimizer,
+        **simclr_keras.training_state.state(model),
     )
     first_step = checkpoints.restore()
     if first_step:
         print(f"resuming at step {first_step} of {last_step}")
+    elif run_flags.init_from():
+        init_from(model)
     clock = data.pipelines.WaitClock()
 
     def batches(step, num_steps):
@@ -168,31 +200,63 @@ def pretrain(model, source, model_dir):
         )
         return data.pipelines.timed(dataset, clock)
 
-    saver = simclr_keras.callbacks.SaveCheckpoint(
+    callbacks = simclr_keras.callbacks
+    saver = callbacks.SaveCheckpoint(
         checkpoints, first_step, run_flags.checkpoint_period(steps_per_epoch)
     )
+    signals = callbacks.StopAtSignal(saver)
     watchers = [
-        simclr_keras.callbacks.ProgressBar(
-            last_step, first_step, batch_size, clock
-        ),
-        simclr_keras.callbacks.MetricsLog(
+        callbacks.ProgressBar(last_step, first_step, batch_size, clock),
+        callbacks.MetricsLog(
             model_dir, first_step, run_flags.summary_period(), batch_size, clock
         ),
-        simclr_keras.callbacks.StopAtNonFiniteLoss(first_step),
+        callbacks.StopAtNonFiniteLoss(first_step),
         saver,
+        signals,
     ]
     try:
-        simclr_keras.training.fit(
-            model, batches, first_step, last_step, steps_per_epoch, watchers
+        with signals:
+            simclr_keras.training.fit(
+                model, batches, first_step, last_step, steps_per_epoch, watchers
+            )
+        saver.save()
+        simclr_keras.save_encoder(model, model_dir / "encoder.keras")
+    except callbacks.NonFiniteLoss as error:
+        stop(
+            checkpoints,
+            f"{error}. The learning rate is the usual cause: try a third of "
+            "--learning_rate in a new --model_dir, or --lr_range_test",
         )
-    except simclr_keras.callbacks.NonFiniteLoss as error:
-        sys.exit(
-            f"stopped: {error}. The learning rate is the usual cause: try a "
-            "third of --learning_rate in a new --model_dir. Checkpoints up to "
-            f"step {max(checkpoints.steps(), default=0)} are kept."
-        )
-    saver.save()
-    simclr_keras.save_encoder(model, model_dir / "encoder.keras")
+    except callbacks.Interrupted as error:
+        again = f"{error} received. To go on: {command()}"
+        stop(checkpoints, again, code=128 + error.number)
+    except OSError as error:
+        stop(checkpoints, f"{error}. When that is mended, go on: {command()}")
+
+
+def init_from(model):
+    """Starts from the weights of `--init_from`, and says which they are."""
+    path = run_flags.init_from()
+    try:
+        print(simclr_keras.initialization.init_from(model, path))
+    except ValueError as error:
+        flags.refuse(f"flag --init_from={path}: {error}")
+
+
+def stop(checkpoints, reason, code=1):
+    """Ends the program with the reason and what there is to go on from."""
+    step = max(checkpoints.steps(), default=None)
+    kept = "no checkpoint yet" if step is None else f"checkpoint of step {step}"
+    print(f"\nstopped, {kept} in place: {reason}", file=sys.stderr)
+    sys.exit(code)
+
+
+def command():
+    """The command line that goes on with this run."""
+    program, *arguments = sys.argv
+    again = [a for a in arguments if not a.lstrip("-").startswith("overwrite")]
+    start = ["python"] if program.endswith(".py") else []
+    return shlex.join([*start, program, *again])
 
 
 def measure(model, source, model_dir):

@@ -2,11 +2,15 @@
 
 import json
 import pathlib
+import re
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+
+from simclr_keras.run_directory import RunDirectory
 
 ROOT = pathlib.Path(__file__).parent.parent
 SMALL = (
@@ -60,6 +64,7 @@ class TestRun:
     def test_files(self, run):
         model_dir, _ = run
         assert {path.name for path in model_dir.iterdir()} == {
+            ".lock",
             "checkpoints",
             "config.json",
             "encoder.keras",
@@ -114,23 +119,92 @@ class TestRun:
             classify["classes"][:, 0], np.argmax(logits, axis=1)
         )
 
-    def test_the_same_command_adds_no_step(self, run):
+    def test_the_same_command_on_a_finished_run_does_nothing(self, run):
         model_dir, _ = run
-        before = (model_dir / "metrics.jsonl").read_text()
-        again = train(f"--flagfile={model_dir / 'run.flags'}")
+        before = contents(model_dir)
+        again = train(f"--flagfile={model_dir / 'run.flags'}", timeout=30)
         assert again.returncode == 0, again.stderr
-        assert "resuming at step 9 of 9" in again.stdout
-        assert (model_dir / "metrics.jsonl").read_text() == before
+        assert "this run is finished" in again.stdout
+        assert "--overwrite" in again.stdout
+        assert contents(model_dir) == before
 
     def test_other_settings_do_not_mix_with_it(self, run):
         model_dir, _ = run
-        config = (model_dir / "config.json").read_text()
+        before = contents(model_dir)
         other = train(
-            f"--flagfile={model_dir / 'run.flags'}", "--temperature=0.3"
+            f"--flagfile={model_dir / 'run.flags'}",
+            "--temperature=0.3",
+            timeout=30,
         )
         assert other.returncode == 2
         assert "--temperature was 0.2 and is 0.3" in other.stderr
-        assert (model_dir / "config.json").read_text() == config
+        assert contents(model_dir) == before
+
+    def test_a_second_run_at_once_is_refused(self, run):
+        model_dir, _ = run
+        directory = RunDirectory(model_dir)
+        directory.lock()
+        second = train(f"--flagfile={model_dir / 'run.flags'}", timeout=30)
+        directory.release()
+        assert second.returncode == 2
+        assert "another run is at work there" in second.stderr
+
+    def test_what_comes_after_training_may_change(self, run):
+        model_dir, _ = run
+        checkpoint = model_dir / "checkpoints" / "step_9" / "sha256.json"
+        before = (
+            checkpoint.read_text(),
+            (model_dir / "metrics.jsonl").read_text(),
+        )
+        again = train(
+            f"--flagfile={model_dir / 'run.flags'}",
+            "--evaluations=knn",
+            "--noexport",
+        )
+        assert again.returncode == 0, again.stderr
+        assert "resuming at step 9 of 9" in again.stdout
+        assert before == (
+            checkpoint.read_text(),
+            (model_dir / "metrics.jsonl").read_text(),
+        )
+        results = json.loads((model_dir / "results.json").read_text())
+        assert set(results["representations"]["encoder"]) == {"knn"}
+
+    def test_overwrite_and_init_from(self, run, tmp_path):
+        model_dir, _ = run
+        copy = tmp_path / "copy"
+        shutil.copytree(model_dir, copy)
+        (copy / "photo.jpg").touch()
+        again = train(
+            f"--model_dir={copy}",
+            "--overwrite",
+            f"--init_from={model_dir}",
+            "--temperature=0.3",
+            "--mode=train",
+            "--noexport",
+            *SMALL[:-1],
+        )
+        assert again.returncode == 0, again.stderr
+        assert re.search(r"weights taken: (\d+) of \1\n", again.stdout)
+        names = {path.name for path in copy.iterdir()}
+        assert "photo.jpg" in names
+        assert names.isdisjoint({"results.json", "saved_model"})
+        assert "overwrite" not in (copy / "run.flags").read_text()
+
+
+def test_files_of_others_are_not_replaced(tmp_path):
+    (tmp_path / "results.json").write_text("{}")
+    answer = train(f"--model_dir={tmp_path}", *SMALL, timeout=30)
+    assert answer.returncode == 2
+    assert "has no run, but files" in answer.stderr
+    assert (tmp_path / "results.json").read_text() == "{}"
+
+
+def contents(folder):
+    """Every file below a folder, with what is in it."""
+    return {
+        path: path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
