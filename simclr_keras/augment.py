@@ -109,6 +109,9 @@ class Augmenter(seeded_layer.SeededLayer):
         inputs: images [B, H, W, 3] or [H, W, 3], uint8, or float in [0, 1].
         seed: int32 [2], see `fold_seed`: the same seed gives the same view.
             None draws one from the layer's own generator.
+        rows: None, or (first, total): the images are those from number
+            `first` on of a batch of `total`, and get the views they would
+            have in it.
         cropped: whether images are [B, S, S, 3] views from `host_crop`, which
             only lack the colour part.
 
@@ -147,8 +150,8 @@ class Augmenter(seeded_layer.SeededLayer):
             super().augment_images, autograph=False, jit_compile=True
         )
 
-    def call(self, inputs, seed=None, cropped=False):
-        return super().call(inputs, seed, cropped=cropped)
+    def call(self, inputs, seed=None, rows=None, cropped=False):
+        return super().call(inputs, seed, rows, cropped=cropped)
 
     def get_random_transformation_batch(
         self, batch_size, images, seed, cropped=False

@@ -66,6 +66,9 @@ class SeededLayer(keras_cv.layers.VectorizedBaseImageAugmentationLayer):
         inputs: [B, H, W, 3] or [H, W, 3], uint8, or float in [0, 1]; or a dict
             with these as "images", whose other entries pass untouched.
         seed: int32 [2]; the same seed gives the same result.
+        rows: None, or (first, total), ints or scalar tensors: the images are
+            those from number `first` on of a batch of `total`, and are
+            changed as they would be in it.
     """
 
     arguments = ()
@@ -88,19 +91,19 @@ class SeededLayer(keras_cv.layers.VectorizedBaseImageAugmentationLayer):
     def build(self, input_shape):
         """Nothing to make; Keras warns where layers in layers lack this."""
 
-    def call(self, inputs, seed=None, **options):
+    def call(self, inputs, seed=None, rows=None, **options):
         if not isinstance(inputs, dict):
-            return self._augment(inputs, seed, options)
+            return self._augment(inputs, seed, rows, options)
         moved = {"bounding_boxes", "keypoints", "segmentation_masks"}
         if moved & inputs.keys():
             raise ValueError(
                 "`inputs` must hold nothing that a crop would move, only "
                 f"images are augmented. Received: {', '.join(sorted(inputs))}"
             )
-        images = self._augment(inputs["images"], seed, options)
+        images = self._augment(inputs["images"], seed, rows, options)
         return {**inputs, "images": images}
 
-    def _augment(self, images, seed, options):
+    def _augment(self, images, seed, rows, options):
         if isinstance(images, tf.RaggedTensor):
             raise ValueError(
                 "`images` must have one size: crop them one by one with "
@@ -114,12 +117,15 @@ class SeededLayer(keras_cv.layers.VectorizedBaseImageAugmentationLayer):
         single = images.shape.rank == 3
         if single:
             images = images[None]
+        batch_size = images.shape[0] or tf.shape(images)[0]
+        first, total = rows or (0, batch_size)
         transformations = self.get_random_transformation_batch(
-            images.shape[0] or tf.shape(images)[0],
-            images=images,
-            seed=tf.cast(seed, tf.int32),
-            **options,
+            total, images=images, seed=tf.cast(seed, tf.int32), **options
         )
+        if rows:
+            transformations = tf.nest.map_structure(
+                lambda x: _rows(x, first, batch_size), transformations
+            )
         images = self.augment_images(images, transformations)
         return images[0] if single else images
 
@@ -131,6 +137,14 @@ class SeededLayer(keras_cv.layers.VectorizedBaseImageAugmentationLayer):
     def get_config(self):
         own = {name: getattr(self, name) for name in self.arguments}
         return {**super().get_config(), "seed": self.seed, **own}
+
+
+def _rows(x, first, count):
+    return tf.slice(
+        x,
+        [first, *[0] * (x.shape.rank - 1)],
+        [count, *[-1] * (x.shape.rank - 1)],
+    )
 
 
 def check_images(name, images, ranks):

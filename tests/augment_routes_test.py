@@ -78,6 +78,28 @@ class TestRoutes:
             view(images, SEED).numpy()[rows], view(others, SEED).numpy()[rows]
         )
 
+    @pytest.mark.parametrize("jit_compile", [False, True])
+    def test_rows_of_a_batch(self, jit_compile):
+        images = images_of(13, 15, 14)
+        layer = augmenter(12, **self.LAYER)
+        part = tf.function(
+            lambda first: layer(
+                tf.slice(images, [first, 0, 0, 0], [4, -1, -1, -1]),
+                seed=SEED,
+                rows=(first, 13),
+            ),
+            jit_compile=jit_compile,
+            autograph=False,
+        )
+        expected = self.expected(images)
+        for first in (0, 5, 9):
+            np.testing.assert_allclose(
+                part(tf.constant(first)),
+                expected[first : first + 4],
+                rtol=0,
+                atol=2e-6,
+            )
+
     def test_accelerators_get_the_whole_batch(self, monkeypatch):
         images = images_of(13, 15, 14)
         monkeypatch.setattr(augment, "_has_accelerator", lambda: True)
