@@ -109,9 +109,9 @@ class Augmenter(seeded_layer.SeededLayer):
         inputs: images [B, H, W, 3] or [H, W, 3], uint8, or float in [0, 1].
         seed: int32 [2], see `fold_seed`: the same seed gives the same view.
             None draws one from the layer's own generator.
-        rows: None, or (first, total): the images are those from number
-            `first` on of a batch of `total`, and get the views they would
-            have in it.
+        first_row, num_rows: ints or scalar tensors: the images are those from
+            number `first_row` on of a batch of `num_rows`, and get the views
+            they would have in it. None if they are the batch.
         cropped: whether images are [B, S, S, 3] views from `host_crop`, which
             only lack the colour part.
 
@@ -150,8 +150,10 @@ class Augmenter(seeded_layer.SeededLayer):
             super().augment_images, autograph=False, jit_compile=True
         )
 
-    def call(self, inputs, seed=None, rows=None, cropped=False):
-        return super().call(inputs, seed, rows, cropped=cropped)
+    def call(
+        self, inputs, seed=None, first_row=0, num_rows=None, cropped=False
+    ):
+        return super().call(inputs, seed, first_row, num_rows, cropped=cropped)
 
     def get_random_transformation_batch(
         self, batch_size, images, seed, cropped=False

@@ -66,9 +66,9 @@ class SeededLayer(keras_cv.layers.VectorizedBaseImageAugmentationLayer):
         inputs: [B, H, W, 3] or [H, W, 3], uint8, or float in [0, 1]; or a dict
             with these as "images", whose other entries pass untouched.
         seed: int32 [2]; the same seed gives the same result.
-        rows: None, or (first, total), ints or scalar tensors: the images are
-            those from number `first` on of a batch of `total`, and are
-            changed as they would be in it.
+        first_row, num_rows: ints or scalar tensors: the images are those from
+            number `first_row` on of a batch of `num_rows`, and are changed as
+            they would be in it. None if they are the batch.
     """
 
     arguments = ()
@@ -91,7 +91,8 @@ class SeededLayer(keras_cv.layers.VectorizedBaseImageAugmentationLayer):
     def build(self, input_shape):
         """Nothing to make; Keras warns where layers in layers lack this."""
 
-    def call(self, inputs, seed=None, rows=None, **options):
+    def call(self, inputs, seed=None, first_row=0, num_rows=None, **options):
+        rows = first_row, num_rows
         if not isinstance(inputs, dict):
             return self._augment(inputs, seed, rows, options)
         moved = {"bounding_boxes", "keypoints", "segmentation_masks"}
@@ -118,13 +119,16 @@ class SeededLayer(keras_cv.layers.VectorizedBaseImageAugmentationLayer):
         if single:
             images = images[None]
         batch_size = images.shape[0] or tf.shape(images)[0]
-        first, total = rows or (0, batch_size)
+        first_row, num_rows = rows
         transformations = self.get_random_transformation_batch(
-            total, images=images, seed=tf.cast(seed, tf.int32), **options
+            batch_size if num_rows is None else num_rows,
+            images=images,
+            seed=tf.cast(seed, tf.int32),
+            **options,
         )
-        if rows:
+        if num_rows is not None:
             transformations = tf.nest.map_structure(
-                lambda x: _rows(x, first, batch_size), transformations
+                lambda x: _rows(x, first_row, batch_size), transformations
             )
         images = self.augment_images(images, transformations)
         return images[0] if single else images

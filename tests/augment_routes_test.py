@@ -86,7 +86,8 @@ class TestRoutes:
             lambda first: layer(
                 tf.slice(images, [first, 0, 0, 0], [4, -1, -1, -1]),
                 seed=SEED,
-                rows=(first, 13),
+                first_row=first,
+                num_rows=13,
             ),
             jit_compile=jit_compile,
             autograph=False,
