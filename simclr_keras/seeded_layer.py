@@ -144,11 +144,13 @@ class SeededLayer(keras_cv.layers.VectorizedBaseImageAugmentationLayer):
 
 
 def _rows(x, first, count):
-    return tf.slice(
-        x,
-        [first, *[0] * (x.shape.rank - 1)],
-        [count, *[-1] * (x.shape.rank - 1)],
+    others = x.shape[1:]
+    rows = tf.slice(
+        x, [first, *[0] * len(others)], [count, *[-1] * len(others)]
     )
+    # A count that is a tensor makes it forget the other dimensions.
+    static = count if isinstance(count, int) else None
+    return tf.ensure_shape(rows, [static, *others])
 
 
 def check_images(name, images, ranks):

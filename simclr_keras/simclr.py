@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from simclr_keras import augment
 from simclr_keras import distribution
+from simclr_keras import gradient_cache
 from simclr_keras import heads
 from simclr_keras import losses
 from simclr_keras import preprocessing
@@ -50,12 +51,18 @@ class SimCLR(keras.Model):
         hidden_norm: whether `nt_xent` l2-normalises the projections.
         ft_proj_selector: layer of the projection head that the probe reads,
             0 for the embedding itself, -1 for the projection.
+        micro_batch_size: images per replica that are encoded at a time, each
+            step, for batches whose activations do not fit in memory; None for
+            all at once. The gradient of the contrastive loss is that of the
+            whole batch (see `gradient_cache`), at the price of one more
+            forward pass; batch norm takes its statistics from each
+            micro-batch. Must divide the replica's batch.
         seed: int, from which with the step, the replica and the view all
             random numbers follow.
 
     Raises:
-        ValueError: if the models do not fit each other, or `temperature` or
-            `num_classes` is out of range.
+        ValueError: if the models do not fit each other, or `temperature`,
+            `num_classes` or `micro_batch_size` is out of range.
     """
 
     def __init__(
@@ -68,10 +75,12 @@ class SimCLR(keras.Model):
         temperature=0.1,
         hidden_norm=True,
         ft_proj_selector=0,
+        micro_batch_size=None,
         seed=0,
         **kwargs,
     ):
         _check(encoder, projection_head, num_classes, temperature)
+        _check_micro_batch(micro_batch_size, encoder, projection_head)
         super().__init__(**kwargs)
         self.encoder = encoder
         self.projection_head = projection_head
@@ -80,6 +89,7 @@ class SimCLR(keras.Model):
         self.temperature = temperature
         self.hidden_norm = hidden_norm
         self.ft_proj_selector = ft_proj_selector
+        self.micro_batch_size = micro_batch_size
         self.seed = seed
         self._head_outputs = heads.head_outputs(projection_head)
         self.linear_probe = None
@@ -109,12 +119,15 @@ class SimCLR(keras.Model):
     def metrics(self):
         return list(self._trackers.values())
 
-    def views(self, images, step):
+    def views(self, images, step, first_row=0, num_rows=None):
         """Two views of each image, first views first.
 
         Args:
             images: as for `fit`.
             step: int or scalar tensor; equal steps give equal views.
+            first_row, num_rows: ints or scalar tensors: the images are those
+                from number `first_row` on of a batch of `num_rows`, and get
+                the views they would have in it. None if they are the batch.
 
         Returns:
             [2B, S, S, 3] float32 in [0, 1].
@@ -131,7 +144,11 @@ class SimCLR(keras.Model):
         return tf.concat(
             [
                 self.augmenter(
-                    view, seed=self._view_seed(step, number), cropped=cropped
+                    view,
+                    seed=augment.fold_seed(self.seed, step, number),
+                    first_row=first_row,
+                    num_rows=num_rows,
+                    cropped=cropped,
                 )
                 for number, view in enumerate(pair)
             ],
@@ -140,28 +157,75 @@ class SimCLR(keras.Model):
 
     def train_step(self, data):
         images, labels = _unpack(data)
-        views = self.views(images, self.optimizer.iterations)
         learning_rate = self.optimizer.learning_rate
-        with tf.GradientTape() as tape:
-            loss, probe_loss = self._forward(views, labels, training=True)
-            objective = _DIRECTIONS * loss + probe_loss
-            # Gradients are summed over replicas.
-            objective /= distribution.num_replicas()
-            scaled = self.optimizer.scale_loss(objective)
         weights = self.trainable_variables
-        gradients = tape.gradient(scaled, weights)
+        size = self.micro_batch_size
+        if size is None or images.shape[0] == size:
+            with tf.GradientTape() as tape:
+                outputs = self._encode(self._global_views(images), True)
+                objective = self._objective(outputs, labels)
+            gradients = tape.gradient(objective, weights)
+        else:
+            gradients = gradient_cache.gradients(
+                lambda part: self._global_views(images, part * size, size),
+                lambda views: self._encode(views, training=True),
+                self._signature(2 * size),
+                lambda outputs: self._objective(outputs, labels),
+                weights,
+                _num_parts(images.shape[0], size),
+            )
         self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
         return self._logs() | {"learning_rate": learning_rate}
 
     def test_step(self, data):
         images, labels = _unpack(data)
-        self._forward(self.views(images, step=-1), labels, training=False)
+        outputs = self._encode(self.views(images, step=-1), training=False)
+        self._both_losses(outputs, labels)
         return self._logs()
 
-    def _forward(self, views, labels, training):
-        """NT-Xent and the probe's loss, with all metrics updated on the way."""
+    def _global_views(self, images, first=0, count=None):
+        """This step's views of `count` of this replica's images.
+
+        They are those of one replica with the whole batch.
+        """
+        size = images.shape[0] or tf.shape(images)[0]
+        chosen = images if count is None else images[first : first + count]
+        return self.views(
+            chosen,
+            self.optimizer.iterations,
+            first_row=distribution.replica_id() * size + first,
+            num_rows=distribution.num_replicas() * size,
+        )
+
+    def _encode(self, views, training):
+        """Embeddings h, what the probe reads, and projections z."""
         h = self.encoder(views, training=training)
         *hidden, z = self._head_outputs(h, training=training)
+        return [h, [*hidden, z][self.ft_proj_selector], z]
+
+    def _signature(self, num_rows):
+        """What `_encode` gives for this many views."""
+        outputs = self._head_outputs.outputs
+        chosen = [
+            self.encoder.outputs[0],
+            outputs[self.ft_proj_selector],
+            outputs[-1],
+        ]
+        return [
+            tf.TensorSpec([num_rows, *x.shape[1:]], x.dtype) for x in chosen
+        ]
+
+    def _objective(self, outputs, labels):
+        """What is descended, over this replica's share of the batch."""
+        loss, probe_loss = self._both_losses(outputs, labels)
+        # Gradients are summed over replicas.
+        objective = _DIRECTIONS * loss + probe_loss
+        objective /= distribution.num_replicas()
+        return self.optimizer.scale_loss(objective)
+
+    def _both_losses(self, outputs, labels):
+        """NT-Xent and the probe's loss, with all metrics updated on the way."""
+        h, read, z = outputs
         z1, z2 = tf.split(z, 2)
         logits = losses.view_logits(z1, z2, self.temperature, self.hidden_norm)
         loss = losses.mean_cross_entropy(logits)
@@ -173,7 +237,6 @@ class SimCLR(keras.Model):
         )
         if self.linear_probe is None or labels is None:
             return loss, 0.0
-        read = [*hidden, z][self.ft_proj_selector]
         return loss, self._probe_loss(tf.stop_gradient(read), labels)
 
     def _probe_loss(self, features, labels):
@@ -203,11 +266,6 @@ class SimCLR(keras.Model):
     def _logs(self):
         return {name: m.result() for name, m in self._trackers.items()}
 
-    def _view_seed(self, step, view):
-        return augment.fold_seed(
-            self.seed, step, distribution.replica_id(), view
-        )
-
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         # Everything is built already; Keras would draw a batch to find out.
         if not self.optimizer.built:
@@ -227,6 +285,7 @@ class SimCLR(keras.Model):
             "temperature": self.temperature,
             "hidden_norm": self.hidden_norm,
             "ft_proj_selector": self.ft_proj_selector,
+            "micro_batch_size": self.micro_batch_size,
             "seed": self.seed,
         }
 
@@ -263,6 +322,37 @@ def _unpack(data):
             )
         labels = tf.cast(labels, tf.int32)
     return images, labels
+
+
+def _num_parts(batch_size, micro_batch_size):
+    if batch_size is None or batch_size % micro_batch_size:
+        raise ValueError(
+            "`micro_batch_size` must divide the batch of each replica, which "
+            "must be known when the step is traced (drop_remainder=True). "
+            f"Received: micro_batch_size={micro_batch_size} and a batch of "
+            f"{batch_size}"
+        )
+    return batch_size // micro_batch_size
+
+
+def _check_micro_batch(micro_batch_size, *models):
+    if micro_batch_size is None:
+        return
+    if micro_batch_size < 1:
+        raise ValueError(
+            "`micro_batch_size` must be at least 1, or None. "
+            f"Received: micro_batch_size={micro_batch_size}"
+        )
+    # pylint: disable=protected-access
+    for layer in (layer for m in models for layer in m._flatten_layers()):
+        if isinstance(
+            getattr(layer, "seed_generator", None), keras.random.SeedGenerator
+        ):
+            raise ValueError(
+                "`micro_batch_size` encodes twice, so that no layer may draw "
+                f"random numbers. Received: layer {layer.name}, a "
+                f"{type(layer).__name__}"
+            )
 
 
 def _check(encoder, projection_head, num_classes, temperature):

@@ -20,6 +20,7 @@ LIBRARY = {
     "data": {"augment", "preprocessing", "crops", "seeded_layer"},
     "distribution": set(),
     "evaluation": set(),
+    "gradient_cache": {"distribution", "normalization"},
     "heads": {"normalization"},
     "image_headers": set(),
     "initialization": {"checkpoints", "training_state"},
@@ -31,7 +32,14 @@ LIBRARY = {
     "run_directory": {"run_files"},
     "run_files": set(),
     "schedules": set(),
-    "simclr": {"augment", "distribution", "heads", "losses", "preprocessing"},
+    "simclr": {
+        "augment",
+        "distribution",
+        "gradient_cache",
+        "heads",
+        "losses",
+        "preprocessing",
+    },
     "training": set(),
     "training_state": set(),
 }
