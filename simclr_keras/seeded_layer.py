@@ -145,9 +145,7 @@ class SeededLayer(keras_cv.layers.VectorizedBaseImageAugmentationLayer):
 
 def _rows(x, first, count):
     others = x.shape[1:]
-    rows = tf.slice(
-        x, [first, *[0] * len(others)], [count, *[-1] * len(others)]
-    )
+    rows = tf.slice(x, [first, *[0] * len(others)], [count, *others])
     # A count that is a tensor makes it forget the other dimensions.
     static = count if isinstance(count, int) else None
     return tf.ensure_shape(rows, [static, *others])

@@ -55,10 +55,11 @@ class SimCLR(keras.Model):
             step, for batches whose activations do not fit in memory; None for
             all at once. The gradient of the contrastive loss is that of the
             whole batch (see `gradient_cache`), at the price of one more
-            forward pass; batch norm takes its statistics from each
-            micro-batch. Must divide the replica's batch.
-        seed: int, from which with the step, the replica and the view all
-            random numbers follow.
+            forward pass; batch norm in the encoder takes its statistics from
+            each micro-batch, that in the head from the whole batch. Must
+            divide the replica's batch.
+        seed: int, from which with the step, the view and the image's place in
+            the global batch all random numbers follow.
 
     Raises:
         ValueError: if the models do not fit each other, or `temperature`,
@@ -80,7 +81,7 @@ class SimCLR(keras.Model):
         **kwargs,
     ):
         _check(encoder, projection_head, num_classes, temperature)
-        _check_micro_batch(micro_batch_size, encoder, projection_head)
+        _check_micro_batch(micro_batch_size, encoder)
         super().__init__(**kwargs)
         self.encoder = encoder
         self.projection_head = projection_head
@@ -160,72 +161,58 @@ class SimCLR(keras.Model):
         learning_rate = self.optimizer.learning_rate
         weights = self.trainable_variables
         size = self.micro_batch_size
-        if size is None or images.shape[0] == size:
+        batch_size = images.shape[0] or tf.shape(images)[0]
+        if size is None or size == images.shape[0]:
             with tf.GradientTape() as tape:
-                outputs = self._encode(self._global_views(images), True)
-                objective = self._objective(outputs, labels)
+                h = self.encoder(
+                    self._global_views(images, batch_size), training=True
+                )
+                objective = self._objective(h, labels)
             gradients = tape.gradient(objective, weights)
         else:
+            parts = _parts(images, size)
             gradients = gradient_cache.gradients(
-                lambda part: self._global_views(images, part * size, size),
-                lambda views: self._encode(views, training=True),
-                self._signature(2 * size),
-                lambda outputs: self._objective(outputs, labels),
-                weights,
-                _num_parts(images.shape[0], size),
+                lambda part: self._global_views(
+                    parts[part], batch_size, part * size
+                ),
+                lambda views: self.encoder(views, training=True),
+                _rows_of(self.encoder, 2 * size),
+                lambda h: self._objective(h, labels),
+                [weight.value for weight in weights],
+                parts.shape[0],
             )
         self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
         return self._logs() | {"learning_rate": learning_rate}
 
     def test_step(self, data):
         images, labels = _unpack(data)
-        outputs = self._encode(self.views(images, step=-1), training=False)
-        self._both_losses(outputs, labels)
+        h = self.encoder(self.views(images, step=-1), training=False)
+        self._both_losses(h, labels, training=False)
         return self._logs()
 
-    def _global_views(self, images, first=0, count=None):
-        """This step's views of `count` of this replica's images.
+    def _global_views(self, images, batch_size, first=0):
+        """This step's views of some of the replica's images, `first` on.
 
         They are those of one replica with the whole batch.
         """
-        size = images.shape[0] or tf.shape(images)[0]
-        chosen = images if count is None else images[first : first + count]
         return self.views(
-            chosen,
+            images,
             self.optimizer.iterations,
-            first_row=distribution.replica_id() * size + first,
-            num_rows=distribution.num_replicas() * size,
+            first_row=distribution.replica_id() * batch_size + first,
+            num_rows=distribution.num_replicas() * batch_size,
         )
 
-    def _encode(self, views, training):
-        """Embeddings h, what the probe reads, and projections z."""
-        h = self.encoder(views, training=training)
-        *hidden, z = self._head_outputs(h, training=training)
-        return [h, [*hidden, z][self.ft_proj_selector], z]
-
-    def _signature(self, num_rows):
-        """What `_encode` gives for this many views."""
-        outputs = self._head_outputs.outputs
-        chosen = [
-            self.encoder.outputs[0],
-            outputs[self.ft_proj_selector],
-            outputs[-1],
-        ]
-        return [
-            tf.TensorSpec([num_rows, *x.shape[1:]], x.dtype) for x in chosen
-        ]
-
-    def _objective(self, outputs, labels):
+    def _objective(self, h, labels):
         """What is descended, over this replica's share of the batch."""
-        loss, probe_loss = self._both_losses(outputs, labels)
+        loss, probe_loss = self._both_losses(h, labels, training=True)
         # Gradients are summed over replicas.
         objective = _DIRECTIONS * loss + probe_loss
         objective /= distribution.num_replicas()
         return self.optimizer.scale_loss(objective)
 
-    def _both_losses(self, outputs, labels):
+    def _both_losses(self, h, labels, training):
         """NT-Xent and the probe's loss, with all metrics updated on the way."""
-        h, read, z = outputs
+        *hidden, z = self._head_outputs(h, training=training)
         z1, z2 = tf.split(z, 2)
         logits = losses.view_logits(z1, z2, self.temperature, self.hidden_norm)
         loss = losses.mean_cross_entropy(logits)
@@ -237,6 +224,7 @@ class SimCLR(keras.Model):
         )
         if self.linear_probe is None or labels is None:
             return loss, 0.0
+        read = [*hidden, z][self.ft_proj_selector]
         return loss, self._probe_loss(tf.stop_gradient(read), labels)
 
     def _probe_loss(self, features, labels):
@@ -324,18 +312,25 @@ def _unpack(data):
     return images, labels
 
 
-def _num_parts(batch_size, micro_batch_size):
-    if batch_size is None or batch_size % micro_batch_size:
+def _rows_of(encoder, num_rows):
+    """The `tf.TensorSpec` of that many embeddings."""
+    (output,) = encoder.outputs
+    return tf.TensorSpec([num_rows, *output.shape[1:]], output.dtype)
+
+
+def _parts(images, size):
+    """[B, ...] -> [B / size, size, ...]."""
+    batch_size, *shape = images.shape
+    if batch_size is None or batch_size % size:
         raise ValueError(
             "`micro_batch_size` must divide the batch of each replica, which "
             "must be known when the step is traced (drop_remainder=True). "
-            f"Received: micro_batch_size={micro_batch_size} and a batch of "
-            f"{batch_size}"
+            f"Received: micro_batch_size={size} and a batch of {batch_size}"
         )
-    return batch_size // micro_batch_size
+    return tf.reshape(images, [batch_size // size, size, *shape])
 
 
-def _check_micro_batch(micro_batch_size, *models):
+def _check_micro_batch(micro_batch_size, encoder):
     if micro_batch_size is None:
         return
     if micro_batch_size < 1:
@@ -344,7 +339,7 @@ def _check_micro_batch(micro_batch_size, *models):
             f"Received: micro_batch_size={micro_batch_size}"
         )
     # pylint: disable=protected-access
-    for layer in (layer for m in models for layer in m._flatten_layers()):
+    for layer in encoder._flatten_layers():
         if isinstance(
             getattr(layer, "seed_generator", None), keras.random.SeedGenerator
         ):
