@@ -145,6 +145,7 @@ def build(source):
         head,
         simclr_keras.augmenter(**augmentation_flags.augmenter()),
         num_classes=source.num_classes if labelled else None,
+        micro_batch_size=optimization_flags.micro_batch_size(),
         **model_flags.simclr(),
     )
     model.compile(optimizer(source.pretrain.num_examples))

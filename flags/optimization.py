@@ -10,6 +10,16 @@ _TRAIN_BATCH_SIZE = definitions.integer(
     "short training.",
     minimum=2,
 )
+_MICRO_BATCH_SIZE = definitions.integer(
+    "micro_batch_size",
+    0,
+    "Images per replica that are encoded at a time, for batches whose "
+    "activations do not fit in memory; 0 for all at once. The contrastive "
+    "loss and its gradient stay those of the whole batch, for one more "
+    "forward pass; the encoder's batch norm takes statistics from each "
+    "micro-batch. Must divide the batch of a replica.",
+    minimum=0,
+)
 _TRAIN_EPOCHS = definitions.integer(
     "train_epochs",
     100,
@@ -65,6 +75,11 @@ _MOMENTUM = definitions.number(
     minimum=0,
     below=1,
 )
+
+
+def micro_batch_size():
+    """Images per replica that are encoded at a time; None for all."""
+    return _MICRO_BATCH_SIZE.value or None
 
 
 def train_batch_size():

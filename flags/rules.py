@@ -140,6 +140,12 @@ def _out_of_order(values):
             f"flag --ft_proj_selector={values['ft_proj_selector']}: must be "
             f"at most {layers}, the layers of the projection head"
         )
+    batch, size = values["train_batch_size"], values["micro_batch_size"]
+    if size and batch % size:
+        yield (
+            f"flag --micro_batch_size={size}: must divide "
+            f"--train_batch_size={batch}"
+        )
     warmup, epochs = values["warmup_epochs"], values["train_epochs"]
     if not values["train_steps"] and warmup >= epochs:
         yield (

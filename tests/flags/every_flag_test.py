@@ -63,6 +63,7 @@ ROWS = {
     "temperature": ({"0.5": 0.5, "1e-2": 0.01}, (*_SHARES, "0", "-1")),
     "hidden_norm": ({"false": False} | _SWITCH, _NO_SWITCH),
     "train_batch_size": ({"64": 64, "2": 2}, (*_COUNTS, "0", "1")),
+    "micro_batch_size": ({"64": 64, "0": 0}, (*_COUNTS, "100", "512")),
     "train_epochs": ({"30": 30, "1": 1}, (*_COUNTS, "0")),
     "train_steps": ({"9": 9, "0": 0}, _COUNTS),
     "optimizer": (
