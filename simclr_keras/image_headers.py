@@ -7,6 +7,19 @@ _HEADER_BYTES = 64
 _BMP_PALETTE_BYTES = 4 * 256
 # What stands before a BMP's second header, whose length varies.
 _BMP_FILE_HEADER = 14
+# A PNG; or a JPEG where its tables come first, or right behind "JFIF".
+_PLAIN = (
+    (0, b"\x89PNG\r\n\x1a\n"),
+    (0, b"\xff\xd8\xff\xdb"),
+    (0, b"\xff\xd8\xff\xe0\x00\x10"),
+    (20, b"\xff\xdb"),
+)
+# Marker, length and the name "Exif" of a JPEG segment.
+_SEGMENT_START = 10
+# Of EXIF data, which are a TIFF file: https://www.cipa.jp/std/std-sec_e.html.
+_TIFF_ENTRY = 12
+_TIFF_SHORT = 3
+_ORIENTATION = 0x0112
 
 
 def header(image_bytes):
@@ -15,6 +28,20 @@ def header(image_bytes):
     padded = tf.strings.join([head, b"\0" * _HEADER_BYTES])
     raw = tf.io.decode_raw(padded, tf.uint8)[:_HEADER_BYTES]
     return tf.cast(raw, tf.int64)
+
+
+def is_plain(image_bytes):
+    """Whether a file is a PNG, or a JPEG without EXIF data; bool scalar.
+
+    Takes few operations; a rare JPEG without EXIF data may be missed.
+    """
+    padded = tf.strings.join(
+        [tf.strings.substr(image_bytes, 0, 32), b"\0" * _HEADER_BYTES]
+    )
+    starts, found = zip(*_PLAIN, strict=True)
+    parts = tf.strings.substr(padded, starts, [len(part) for part in found])
+    is_there = parts == tf.constant(found)
+    return is_there[0] | is_there[1] | (is_there[2] & is_there[3])
 
 
 def is_bmp(head):
@@ -33,12 +60,13 @@ def is_animated_webp(head):
     return extended & ((head[20] & 2) > 0)
 
 
-def declared_pixels(image_bytes, head):
+def declared_pixels(image_bytes):
     """Height times width as the file declares them; int64 scalar.
 
     0 where no known format's header is there. Decoding allocates what is
     declared, whatever the file's own length.
     """
+    head = header(image_bytes)
     return tf.case(
         [
             (
@@ -70,6 +98,90 @@ def bmp_palette(image_bytes, head):
     raw = tf.io.decode_raw(padded, tf.uint8)[:_BMP_PALETTE_BYTES]
     # Stored as blue, green, red, unused.
     return tf.reshape(raw, [256, 4])[:, 2::-1]
+
+
+def orientation(image_bytes, head):
+    """How a JPEG photo was held, 1 to 8 as EXIF numbers it; int64 scalar.
+
+    1, upright, where nothing is said. EXIF data are looked for in the
+    application segments and comments at the beginning, where they belong.
+    """
+    is_jpeg = _starts_with(head, b"\xff\xd8\xff")
+    return tf.cond(
+        is_jpeg & _is_metadata(head[2:]),
+        lambda: _jpeg_orientation(image_bytes),
+        lambda: tf.constant(1, tf.int64),
+    )
+
+
+def _is_metadata(segment):
+    kind = segment[1]
+    is_application = (kind >= 0xE0) & (kind < 0xF0)
+    return (segment[0] == 0xFF) & (is_application | (kind == 0xFE))
+
+
+def _jpeg_orientation(image_bytes):
+    num_bytes = tf.cast(tf.strings.length(image_bytes), tf.int64)
+
+    def start_of(position):
+        position = tf.minimum(position, num_bytes)
+        content = tf.strings.substr(image_bytes, position, _SEGMENT_START)
+        return header(content)
+
+    def is_exif(segment):
+        is_first = _starts_with(segment, b"\xff\xe1")
+        return is_first & _starts_with(segment, b"Exif\0\0", 4)
+
+    def has_another_before(position, segment):
+        inside = position + _SEGMENT_START <= num_bytes
+        return inside & _is_metadata(segment) & ~is_exif(segment)
+
+    def following(position, segment):
+        position = position + 2 + _big_endian(segment, 2, 2)
+        return position, start_of(position)
+
+    first = tf.constant(2, tf.int64)
+    position, segment = tf.while_loop(
+        has_another_before, following, (first, start_of(first))
+    )
+    start = tf.minimum(position + _SEGMENT_START, num_bytes)
+    length = tf.maximum(_big_endian(segment, 2, 2) + 2 - _SEGMENT_START, 0)
+    return tf.cond(
+        is_exif(segment),
+        lambda: _tiff_orientation(
+            tf.strings.substr(image_bytes, start, length)
+        ),
+        lambda: tf.constant(1, tf.int64),
+    )
+
+
+def _tiff_orientation(content):
+    """Of the TIFF directory inside EXIF data."""
+    head = header(content)
+    is_little = _starts_with(head, b"II*\0")
+    num_bytes = tf.cast(tf.strings.length(content), tf.int64)
+
+    def number(digits, length):
+        """Of the last axis, in the byte order of the file."""
+        weights = tf.constant([256**i for i in range(length)], tf.int64)
+        weights = tf.where(is_little, weights, tf.reverse(weights, [0]))
+        return tf.reduce_sum(digits * weights, axis=-1)
+
+    start = tf.minimum(number(head[4:8], 4), num_bytes)
+    count = number(header(tf.strings.substr(content, start, 2))[:2], 2)
+    start = tf.minimum(start + 2, num_bytes)
+    count = tf.minimum(count, (num_bytes - start) // _TIFF_ENTRY)
+    entries = tf.strings.substr(content, start, count * _TIFF_ENTRY)
+    entries = tf.cast(tf.io.decode_raw(entries, tf.uint8), tf.int64)
+    entries = tf.reshape(entries, [-1, _TIFF_ENTRY])
+    found = tf.boolean_mask(
+        number(entries[:, 8:10], 2),
+        (number(entries[:, :2], 2) == _ORIENTATION)
+        & (number(entries[:, 2:4], 2) == _TIFF_SHORT),
+    )
+    value = tf.concat([found, [1]], 0)[0]
+    is_tiff = is_little | _starts_with(head, b"MM\0*")
+    return tf.where(is_tiff & (value >= 1) & (value <= 8), value, 1)
 
 
 def _starts_with(head, magic, offset=0):

@@ -39,7 +39,8 @@ def decode(image_bytes, max_pixels=None):
     WebP (still). Grey becomes three equal channels. Transparent pixels of PNG
     and WebP are blended over white, as a page shows them: the colour stored
     under them is arbitrary and often black. BMP's fourth channel is ignored.
-    EXIF orientation is ignored: pixels come as they are stored.
+    Photos (JPEG) are turned upright as their EXIF orientation says, so that
+    height and width are those that a viewer shows.
 
     Args:
         image_bytes: scalar string tensor, the content of a file.
@@ -53,20 +54,16 @@ def decode(image_bytes, max_pixels=None):
         tf.errors.InvalidArgumentError: when run, for anything else, for
             damaged or truncated files, animated WebP and compressed BMP.
     """
-    head = image_headers.header(image_bytes)
+    is_plain = image_headers.is_plain(image_bytes)
     checks = [
-        # TensorFlow returns garbled rows for these, without an error.
-        tf.debugging.Assert(
-            ~image_headers.is_animated_webp(head),
-            ["animated WebP is not supported"],
-        ),
-        tf.debugging.Assert(
-            ~image_headers.is_compressed_bmp(head),
-            ["compressed BMP is not supported"],
-        ),
+        tf.cond(
+            is_plain,
+            lambda: tf.constant(True),
+            lambda: _is_decodable(image_bytes),
+        )
     ]
     if max_pixels is not None:
-        declared = image_headers.declared_pixels(image_bytes, head)
+        declared = image_headers.declared_pixels(image_bytes)
         checks.append(
             tf.debugging.Assert(
                 declared <= max_pixels,
@@ -79,7 +76,17 @@ def decode(image_bytes, max_pixels=None):
         pixels = tf.io.decode_image(
             image_bytes, channels=0, expand_animations=False
         )
-    return tf.ensure_shape(_rgb(pixels, image_bytes, head), [None, None, 3])
+    pixels = tf.cond(
+        is_plain,
+        lambda: pixels,
+        lambda: _corrected(pixels, image_bytes),
+    )
+    pixels = tf.cond(
+        tf.shape(pixels)[-1] == 3,
+        lambda: pixels,
+        lambda: _rgb(pixels),
+    )
+    return tf.ensure_shape(pixels, [None, None, 3])
 
 
 def center_crop_and_resize(images, image_size, crop_proportion):
@@ -216,25 +223,77 @@ def _whole_pixels(length, limit):
     return tf.clip_by_value(tf.cast(tf.math.rint(length), tf.int32), 1, limit)
 
 
-def _rgb(pixels, image_bytes, head):
-    channels = tf.shape(pixels)[-1]
-    bmp = image_headers.is_bmp(head)
+# Apart from the caller's graph, where operations of a branch that is not taken
+# cost time, too; half a millisecond for the files that need them.
+_APART = {"_noinline": True}
+_BYTES = tf.TensorSpec([], tf.string)
+_PIXELS = tf.TensorSpec([None, None, None], tf.uint8)
+
+
+@tf.function(input_signature=[_BYTES], experimental_attributes=_APART)
+def _is_decodable(image_bytes):
+    """True, or an error where TensorFlow would return garbled rows."""
+    head = image_headers.header(image_bytes)
+    found = {
+        "animated WebP": image_headers.is_animated_webp(head),
+        "compressed BMP": image_headers.is_compressed_bmp(head),
+    }
+    checks = [
+        tf.debugging.Assert(~is_there, [f"{what} is not supported"])
+        for what, is_there in found.items()
+    ]
+    with tf.control_dependencies(checks):
+        return tf.constant(True)
+
+
+@tf.function(input_signature=[_PIXELS, _BYTES], experimental_attributes=_APART)
+def _corrected(pixels, image_bytes):
+    """With a BMP's colours, and a photo turned upright."""
+    head = image_headers.header(image_bytes)
+    orientation = image_headers.orientation(image_bytes, head)
+    pixels = tf.cond(
+        image_headers.is_bmp(head),
+        lambda: _bmp_rgb(pixels, image_bytes, head),
+        lambda: pixels,
+    )
+    return tf.cond(
+        orientation > 1, lambda: _upright(pixels, orientation), lambda: pixels
+    )
+
+
+def _upright(pixels, orientation):
+    """Undoes what EXIF orientations 2 to 8 stand for."""
+
+    def turned(condition, function, pixels):
+        return tf.cond(condition, lambda: function(pixels), lambda: pixels)
+
+    def is_one_of(*numbers):
+        return tf.reduce_any(orientation == tf.constant(numbers, tf.int64))
+
+    pixels = turned(
+        orientation > 4, lambda x: tf.transpose(x, [1, 0, 2]), pixels
+    )
+    pixels = turned(is_one_of(3, 4, 7, 8), lambda x: tf.reverse(x, [0]), pixels)
+    return turned(is_one_of(2, 3, 6, 7), lambda x: tf.reverse(x, [1]), pixels)
+
+
+def _bmp_rgb(pixels, image_bytes, head):
+    """Numbers are looked up in the palette; a fourth channel is ignored."""
 
     def look_up():
         palette = image_headers.bmp_palette(image_bytes, head)
         return tf.gather(palette, tf.cast(pixels[..., 0], tf.int32))
 
-    def colour():
-        chosen = tf.where(channels >= 3, [0, 1, 2], [0, 0, 0])
-        return tf.gather(pixels, chosen, axis=-1)
+    return tf.cond(tf.shape(pixels)[-1] == 1, look_up, lambda: pixels[..., :3])
 
-    return tf.case(
-        [
-            (channels == 3, lambda: pixels),
-            (bmp & (channels == 1), look_up),
-            (bmp | (channels == 1), colour),
-        ],
-        default=lambda: _over_white(colour(), pixels[..., -1:]),
+
+def _rgb(pixels):
+    """Grey or colour, in either case perhaps with alpha, as RGB."""
+    channels = tf.shape(pixels)[-1]
+    chosen = tf.where(channels > 2, [0, 1, 2], [0, 0, 0])
+    rgb = tf.gather(pixels, chosen, axis=-1)
+    return tf.cond(
+        channels == 1, lambda: rgb, lambda: _over_white(rgb, pixels[..., -1:])
     )
 
 

@@ -41,8 +41,7 @@ FILES = {
 
 @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
 def declared_pixels(image_bytes):
-    head = image_headers.header(image_bytes)
-    return image_headers.declared_pixels(image_bytes, head)
+    return image_headers.declared_pixels(image_bytes)
 
 
 class TestDeclaredPixels:
