@@ -3,11 +3,13 @@
 from simclr_keras.flags import definitions
 from simclr_keras.flags import run
 
+_FILES = (".npz", ".txt", ".csv")
 _DATASET = definitions.path(
     "dataset",
     "digits",
     "Images to train on: digits (scikit-learn's, part of the installation); "
-    "a folder of images, labelled by sub-folder or not at all; an .npz file "
+    "a folder of images, labelled by sub-folder or not at all; a .txt or .csv "
+    "list of image files, each with a label or not; an .npz file "
     "with x_train, y_train, x_test, y_test; a folder of IDX files; or the "
     "name of a TensorFlow data set such as cifar10, stl10, imagenet2012.",
 )
@@ -36,6 +38,15 @@ _EVAL_SPLIT = definitions.text(
     "Split on which accuracy is measured. By default test, else validation, "
     "else a fifth that is put aside and not trained on.",
 )
+_MAX_SKIPPED = definitions.number(
+    "max_skipped",
+    0.1,
+    "Share of the image files of a folder or list that may be damaged, "
+    "missing or of an unknown format. Up to it they are named and left out; "
+    "above it the run does not start.",
+    minimum=0.0,
+    maximum=1.0,
+)
 _CACHE_DATASET = definitions.switch(
     "cache_dataset",
     False,
@@ -61,6 +72,7 @@ def source():
         "eval_split": _EVAL_SPLIT.value,
         "download": _DOWNLOAD.value,
         "seed": run.seed(),
+        "max_skipped": _MAX_SKIPPED.value,
     }
 
 
@@ -69,7 +81,7 @@ def is_path(dataset):
 
     TFDS names may hold a slash too: imagenet2012_subset/1pct.
     """
-    return dataset.startswith(("/", ".")) or dataset.endswith(".npz")
+    return dataset.startswith(("/", ".")) or dataset.endswith(_FILES)
 
 
 def image_size():

@@ -19,6 +19,7 @@ _UNSEEN = frozenset(
         "overwrite",
         "data_dir",
         "download",
+        "max_skipped",
         "cache_dataset",
         "checkpoint_epochs",
         "checkpoint_steps",

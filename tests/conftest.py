@@ -18,6 +18,11 @@ tf.config.set_logical_device_configuration(
 tf.config.experimental.enable_tensor_float_32_execution(False)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _scans_are_kept_elsewhere(tmp_path_factory):
+    os.environ["SIMCLR_KERAS_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(autouse=True)
 def _seed_and_policy():
     keras.utils.set_random_seed(0)

@@ -1,11 +1,12 @@
 """Folders of images of any size, labelled or not."""
 
 import collections
-import hashlib
 import os
+import sys
 
 import numpy as np
 
+from simclr_keras.data import files
 from simclr_keras.data import image_files
 from simclr_keras.data import scan
 from simclr_keras.data import source
@@ -23,80 +24,87 @@ _SPLIT_NAMES = (
     *source.TEST_NAMES,
     *source.UNLABELLED_NAMES,
 )
-_SHOWN = 5
 
 
-def from_folder(folder, *, train_split=None, eval_split=None, seed=0):
+def from_folder(
+    folder, *, train_split=None, eval_split=None, seed=0, max_skipped=0.1
+):
     """A `Source` of a folder of images of any size.
 
     Sub-folders are searched to any depth, and links are followed; what begins
-    with a dot is left out. A folder holds splits if it has a sub-folder
-    `train` and also `test` or `validation`, or nothing else. Images are
-    labelled by the first sub-folder on their way if there are two such
-    sub-folders or more; images beside those have no label. A lone sub-folder
-    is looked through as if it were not there. Of several links to one file in
-    a split one is taken.
+    with a dot is left out, and so are folders that a training run wrote. A
+    folder holds splits if it has a sub-folder `train` and also `test` or
+    `validation`, or nothing else. Images are labelled by the first sub-folder
+    on their way if there are two such sub-folders or more; images beside
+    those have no label. A lone sub-folder is looked through as if it were not
+    there. Of several links to one file in a split one is taken.
 
     Args:
         folder: str.
         train_split, eval_split: names of sub-folders, or None.
         seed: int, of the images that are put aside for testing where there is
             no such sub-folder.
+        max_skipped: float in [0, 1], the share of image files that may be
+            unusable; they are left out.
 
     Raises:
-        ValueError: if there is no image, or a sub-folder cannot be used.
+        ValueError: if there is no image, too many cannot be used, or a
+            sub-folder cannot be used.
     """
     found = scan.scan(folder)
-    if not found.images:
-        raise ValueError(
-            "`dataset` must be a folder with images. "
-            f"Received: {folder}, where there are {_contents(found)}; {_TREE}"
-        )
-    members, num_links = _without_links(_layout(found.images))
-    class_names = _class_names(members)
+    files.check(found, folder, "a folder with images", _TREE, max_skipped)
+    everything, depth = _layout(found.paths)
+    members = {
+        name: files.without_links(found, indices)
+        for name, indices in everything.items()
+    }
+    tops = {
+        name: _tops(found.paths, indices, depth)
+        for name, indices in members.items()
+    }
+    class_names = _class_names(tops)
     named = {
-        name: _file_split(folder, images, _labels(name, images, class_names))
-        for name, images in members.items()
+        name: files.split(
+            found, indices, _labels(name, tops[name], class_names)
+        )
+        for name, indices in members.items()
     }
     parts = source.assemble(
         named, train_split=train_split, eval_split=eval_split, seed=seed
     )
-    sizes = parts["pretrain"].sizes
-    used = parts.pop("names")
-    notes = (*parts.pop("notes"), *_notes(found, num_links, named, used))
-    return source.Source(
+    num_links = len(found.paths) - sum(map(len, members.values()))
+    notes = _notes(found, num_links, named, parts.pop("names"))
+    return files.opened(
+        found,
+        parts,
         name=os.path.basename(os.path.abspath(folder)),
         origin=f"folder of images {os.path.abspath(folder)}",
         num_classes=len(class_names) or None,
         class_names=class_names or None,
-        image_size=int(np.median(sizes.min(axis=1))),
-        sizes=_sizes(sizes),
-        fingerprint=_fingerprint(found.images),
+        fingerprint=files.fingerprint(found).hexdigest()[:16],
         notes=notes,
-        skipped=tuple(found.skipped),
-        **parts,
     )
 
 
-def _layout(images):
-    """Dict from names of splits to lists of (path below the split, image)."""
-    below = [(image.path, image) for image in images]
+def _layout(paths):
+    """(dict from names of splits to indices of files, depth of the classes).
+
+    The depth counts the folders on the way to those of the classes.
+    """
+    everything, depth = np.arange(len(paths)), 0
     while True:
-        tops = {_top(path) for path, _ in below}
-        top = next(iter(tops))
-        if len(tops) > 1 or top is None:
+        tops = _tops(paths, everything, depth)
+        distinct = set(tops)
+        if len(distinct) > 1 or None in distinct:
             break
-        below = [(_rest(path), image) for path, image in below]
-    if not _holds_splits(tops):
-        return {"train": below}
+        depth += 1
+    if not _holds_splits(distinct):
+        return {"train": everything}, depth
     named = collections.defaultdict(list)
-    for path, image in below:
-        top = _top(path)
-        if top is None:
-            named["."].append((path, image))
-        else:
-            named[top.lower()].append((_rest(path), image))
-    return dict(named)
+    for index, top in enumerate(tops):
+        named["." if top is None else top.lower()].append(index)
+    members = {name: np.array(indices) for name, indices in named.items()}
+    return members, depth + 1
 
 
 def _holds_splits(tops):
@@ -108,44 +116,31 @@ def _holds_splits(tops):
     )
 
 
-def _top(path):
-    """The first sub-folder on the way to a file, or None."""
-    top, separator, _ = path.partition(os.sep)
-    return top if separator else None
+def _tops(paths, indices, depth):
+    """The folder at a depth on the way to each file, or None."""
+    separator = os.fsencode(os.sep)
+    tops = []
+    for index in indices:
+        folders = paths.name(index).split(separator, depth + 1)[:-1]
+        top = os.fsdecode(folders[depth]) if len(folders) > depth else None
+        # Interned: one string for all files of a folder.
+        tops.append(top and sys.intern(top))
+    return tops
 
 
-def _rest(path):
-    return path.partition(os.sep)[2]
-
-
-def _without_links(members):
-    """Leaves one path of those that lead to one file; and how many go."""
-    num_links = 0
-    kept = {}
-    for name, images in members.items():
-        first = {}
-        # A file itself comes before links to it.
-        for path, image in sorted(images, key=lambda item: item[1].is_link):
-            first.setdefault(image.file_id, (path, image))
-        kept[name] = sorted(first.values())
-        num_links += len(images) - len(first)
-    return kept, num_links
-
-
-def _class_names(members):
+def _class_names(tops):
     """The sub-folders of the train split, if there are two or more."""
-    name = next(name for name in source.TRAIN_NAMES if name in members)
-    names = {_top(path) for path, _ in members[name]} - {None}
+    name = next(name for name in source.TRAIN_NAMES if name in tops)
+    names = set(tops[name]) - {None}
     return tuple(sorted(names)) if len(names) > 1 else ()
 
 
-def _labels(split, images, class_names):
+def _labels(split, tops, class_names):
     """[N] int64, or None if no image lies in the folder of a class.
 
     Raises:
         ValueError: if only some of the folders are those of classes.
     """
-    tops = [_top(path) for path, _ in images]
     unknown = set(tops) - {None} - set(class_names)
     if not set(tops).intersection(class_names):
         return None
@@ -158,14 +153,6 @@ def _labels(split, images, class_names):
     numbers = {name: index for index, name in enumerate(class_names)}
     return np.array(
         [numbers.get(top, splits.UNLABELLED) for top in tops], np.int64
-    )
-
-
-def _file_split(folder, images, labels):
-    return splits.FileSplit(
-        [os.path.join(folder, image.path) for _, image in images],
-        labels,
-        np.array([(image.height, image.width) for _, image in images]),
     )
 
 
@@ -189,49 +176,7 @@ def _notes(found, num_links, named, used):
         notes.append(
             f"{source.count(num_links, 'link')} to images that are here already"
         )
-    if found.others:
-        notes.append(f"left out: {_contents(found._replace(skipped=[]))}")
+    if found.others or found.runs:
+        left_out = files.contents(found._replace(skipped=[]))
+        notes.append(f"left out: {left_out}")
     return notes
-
-
-def _contents(found):
-    """What is there besides usable images, in words."""
-    contents = []
-    if found.others:
-        shown = ", ".join(
-            f"{count:,} {extension}"
-            for extension, count in found.others.most_common(_SHOWN)
-        )
-        more = ", ..." if len(found.others) > _SHOWN else ""
-        contents.append(
-            f"{source.count(found.others.total(), 'other file')} "
-            f"({shown}{more})"
-        )
-    if found.skipped:
-        path, reason = found.skipped[0]
-        contents.append(
-            f"{source.count(len(found.skipped), 'image file')} that cannot be "
-            "used "
-            f"({path}: {reason}{', ...' if len(found.skipped) > 1 else ''})"
-        )
-    return " and ".join(contents) or "no files"
-
-
-def _sizes(sizes):
-    if (sizes == sizes[0]).all():
-        return source.by(*sizes[0])
-    pixels = sizes.prod(axis=1)
-    smallest, largest = sizes[pixels.argmin()], sizes[pixels.argmax()]
-    median = np.median(sizes, axis=0).astype(int)
-    return (
-        f"from {source.by(*smallest)} to {source.by(*largest)} "
-        f"(median {source.by(*median)})"
-    )
-
-
-def _fingerprint(images):
-    digest = hashlib.sha256()
-    for image in images:
-        digest.update(os.fsencode(image.path))
-        digest.update(f" {image.num_bytes}\n".encode())
-    return digest.hexdigest()[:16]

@@ -7,6 +7,12 @@ is told from the content; names lie.
 import os
 import typing
 
+from simclr_keras.data import exif
+
+# 400 MB of RGB pixels for each decoding thread: 12,000 x 9,000 passes. A
+# small file may declare far more than it holds.
+MAX_PIXELS = 2**27
+
 EXTENSIONS = frozenset(
     ".jpg .jpeg .jpe .jfif .png .gif .bmp .dib .webp".split()
 )
@@ -43,6 +49,9 @@ _JPEG_USUAL = (0xC0, 0xC1, 0xC2)
 class Header(typing.NamedTuple):
     """Height and width in pixels, and whether the file looks decodable.
 
+    Height and width are those of the upright image where EXIF data say that
+    a photo was taken with the camera held otherwise.
+
     `sound` is False if the end is not where it should be, or a rare variant
     is used: only decoding the file tells.
     """
@@ -50,6 +59,11 @@ class Header(typing.NamedTuple):
     height: int
     width: int
     sound: bool
+
+
+def is_name(extension):
+    """Whether files with this extension, `.jpg`, are taken for images."""
+    return extension in EXTENSIONS or extension in OTHER_EXTENSIONS
 
 
 def header(path, num_bytes):
@@ -68,6 +82,11 @@ def header(path, num_bytes):
         found = _READERS[kind](head, file, num_bytes)
     if found.height < 1 or found.width < 1:
         raise ValueError(f"{kind} header without a size")
+    if found.height * found.width > MAX_PIXELS:
+        raise ValueError(
+            f"{found.width} x {found.height} pixels, more than "
+            f"{MAX_PIXELS:,} in all"
+        )
     return found
 
 
@@ -138,6 +157,8 @@ def _webp(head, file, num_bytes):
 
 
 def _jpeg(head, file, num_bytes):
+    # From 5 on, height and width change places.
+    lies_on_its_side = exif.orientation(file) > 4
     file.seek(2)
     while True:
         marker = _jpeg_marker(file)
@@ -147,9 +168,13 @@ def _jpeg(head, file, num_bytes):
             continue
         frame = _exactly(file, 5)
         usual = marker in _JPEG_USUAL and frame[0] == 8
+        height = int.from_bytes(frame[1:3], "big")
+        width = int.from_bytes(frame[3:5], "big")
+        if lies_on_its_side:
+            height, width = width, height
         return Header(
-            int.from_bytes(frame[1:3], "big"),
-            int.from_bytes(frame[3:5], "big"),
+            height,
+            width,
             usual and b"\xff\xd9" in _tail(file),
         )
 

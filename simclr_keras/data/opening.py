@@ -5,6 +5,7 @@ import re
 
 from simclr_keras.data import arrays
 from simclr_keras.data import embedded
+from simclr_keras.data import file_list
 from simclr_keras.data import folder
 from simclr_keras.data import idx
 from simclr_keras.data import image_files
@@ -12,8 +13,9 @@ from simclr_keras.data import tfds
 
 _TAKES = (
     "`dataset` must be digits, a name of TensorFlow Datasets (cifar10, stl10, "
-    "imagenet2012, ...), a folder of images, a .npz file with x_train, or a "
-    "folder of IDX files (train-images-idx3-ubyte.gz, ...)"
+    "imagenet2012, ...), a folder of images, a list of images (.txt, .csv), a "
+    ".npz file with x_train, or a folder of IDX files "
+    "(train-images-idx3-ubyte.gz, ...)"
 )
 # name, name/config, name:version, name/config:version.
 _NAME = re.compile(r"\w+(/[\w.+-]+)?(:[\w.*]+)?")
@@ -28,6 +30,7 @@ def open_source(
     eval_split=None,
     download=False,
     seed=0,
+    max_skipped=0.1,
 ):
     """Finds a data set and says what it holds; most images are read later.
 
@@ -37,7 +40,8 @@ def open_source(
     Args:
         dataset: `digits`; a name of TensorFlow Datasets, also in the forms
             `name/config` and `name:version`; or the path of a folder of
-            images, of a folder of IDX files or of a `.npz` file.
+            images, of a list of images (`file_list.from_list`), of a folder
+            of IDX files or of a `.npz` file.
         data_dir: folder of prepared TensorFlow Datasets; None for their
             default, `~/tensorflow_datasets`.
         train_split: name of the split to pretrain on; by default the
@@ -48,6 +52,8 @@ def open_source(
         download: whether a TensorFlow data set that is not in `data_dir` is
             downloaded and prepared. If not, the network is never touched.
         seed: int, of what is put aside from files and folders.
+        max_skipped: float in [0, 1], the share of a folder's or a list's
+            image files that may be unusable; they are left out.
 
     Returns:
         `Source`.
@@ -80,14 +86,14 @@ def open_source(
         )
     opened = _folder if os.path.isdir(path) else _file
     try:
-        return opened(path, seed=seed, **splits)
+        return opened(path, max_skipped, seed=seed, **splits)
     except OSError as error:
         raise ValueError(
             f"`dataset` must be readable. Received: {path} ({error.strerror})"
         ) from error
 
 
-def _folder(path, **kwargs):
+def _folder(path, max_skipped, **kwargs):
     if os.path.isfile(os.path.join(path, "dataset_info.json")):
         raise ValueError(
             "`dataset` must be the name of a prepared TensorFlow data set, "
@@ -96,12 +102,14 @@ def _folder(path, **kwargs):
         )
     if idx.find(path):
         return idx.from_idx(path, **kwargs)
-    return folder.from_folder(path, **kwargs)
+    return folder.from_folder(path, max_skipped=max_skipped, **kwargs)
 
 
-def _file(path, **kwargs):
+def _file(path, max_skipped, **kwargs):
     if path.lower().endswith(".npz"):
         return arrays.from_npz(path, **kwargs)
+    if path.lower().endswith(file_list.EXTENSIONS):
+        return file_list.from_list(path, max_skipped=max_skipped, **kwargs)
     raise ValueError(f"{_TAKES}. Received: the file {path}{_advice(path)}")
 
 

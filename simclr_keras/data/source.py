@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from simclr_keras.data import contents
 from simclr_keras.data import splits
 
 # Part of each class that is put aside where a set has no test split.
@@ -36,6 +37,10 @@ class Source:
         fingerprint: short hash; other images or labels give another one.
         notes: what was decided or left out, one sentence each.
         skipped: (path, reason) of each image file that cannot be used.
+        num_duplicates: pretraining images that are copies of another one, bit
+            for bit; None if that is not known.
+        num_leaked: test images with a copy among those that are trained on;
+            None if that is not known.
     """
 
     name: str
@@ -50,6 +55,8 @@ class Source:
     fingerprint: str
     notes: tuple[str, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
+    num_duplicates: int | None = None
+    num_leaked: int | None = None
 
     @property
     def smallest_class(self):
@@ -78,7 +85,8 @@ def describe(source):
     ]
     if source.train is not None:
         lines.append(f"  evaluation: {_evaluation(source)}")
-    lines += [f"  note: {note}" for note in source.notes]
+    notes = (*source.notes, *_copies(source))
+    lines += [f"  note: {note}" for note in notes]
     if source.skipped:
         lines.append(
             f"  skipped: {count(len(source.skipped), 'image file')} "
@@ -89,6 +97,21 @@ def describe(source):
     if len(source.skipped) > _SKIPPED_SHOWN:
         lines.append(f"    and {len(source.skipped) - _SKIPPED_SHOWN} more")
     return "\n".join(lines)
+
+
+def _copies(source):
+    if source.num_duplicates:
+        yield (
+            f"{source.num_duplicates:,} of the images to pretrain on are "
+            "copies of others, which are pushed apart where two share a batch; "
+            "delete them"
+        )
+    if source.num_leaked:
+        yield (
+            f"{source.num_leaked:,} of the images to test on are also trained "
+            "on, which makes accuracy look better than it is; take them out of "
+            "one of the two"
+        )
 
 
 def _evaluation(source):
@@ -196,8 +219,8 @@ def assemble(named, *, train_split=None, eval_split=None, seed=0):
         seed: int, of what is put aside.
 
     Returns:
-        dict of the fields `pretrain`, `train`, `test` and `notes` of a
-        `Source`, and of `names`: those of the splits that are used.
+        dict of the fields of a `Source` that follow from the choice, and of
+        `names`: those of the splits that are used.
     """
     check_split("train_split", train_split, named)
     check_split("eval_split", eval_split, named)
@@ -210,11 +233,14 @@ def assemble(named, *, train_split=None, eval_split=None, seed=0):
         rest, test, note = _put_aside(train, seed)
         pretrain = rest if pretrain is train else pretrain
         train, notes = rest, (note,)
+    train, test = train and _labelled(train), test and _labelled(test)
     return {
         "pretrain": pretrain,
-        "train": train and _labelled(train),
-        "test": test and _labelled(test),
+        "train": train,
+        "test": test,
         "notes": notes,
+        "num_duplicates": contents.num_duplicates(pretrain),
+        "num_leaked": contents.num_leaked(test, pretrain, train),
         "names": tuple(name for name in dict.fromkeys(names) if name),
     }
 

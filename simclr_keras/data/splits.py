@@ -9,6 +9,8 @@ import os
 
 import numpy as np
 
+from simclr_keras.data import contents
+
 # Images of one size are held in memory as uint8 up to this many bytes
 # (STL-10's 100,000 unlabelled images take 2.6 GiB); more are streamed.
 MEMORY_LIMIT = 4 * 2**30
@@ -30,7 +32,11 @@ class Split:
         tensor: the same as one tensor on the host.
         labels: [N] int64, -1 for an image without a label. None where there
             are none, or where they are known only while streaming.
+        contents: [N] int64, the same for identical images; None if that is
+            not known.
     """
+
+    contents = None
 
     def __init__(self, num_examples, has_labels, in_memory):
         self.num_examples = num_examples
@@ -80,6 +86,10 @@ class ArraySplit(Split):
         super().__init__(len(images), labels is not None, in_memory=True)
         self._images = images
         self._labels = labels
+
+    @functools.cached_property
+    def contents(self):
+        return contents.of_images(self.images)
 
     def subset(self, indices):
         labels = None if self.labels is None else self.labels[indices]
@@ -143,24 +153,27 @@ class FileSplit(StreamedSplit):
     """Image files; those that fit in memory are decoded once.
 
     Args:
-        paths: list of N str.
+        paths: `paths.Paths` of N files.
         labels: [N] int64, or None.
         sizes: [N, 2] int, height and width of each image.
+        contents: [N] int64, the same for identical files; or None.
     """
 
-    def __init__(self, paths, labels, sizes):
+    def __init__(self, paths, labels, sizes, contents=None):
         same = len(paths) > 0 and (sizes == sizes[0]).all()
         size = tuple(int(side) for side in sizes[0]) if same else None
         super().__init__(len(paths), labels is not None, size)
         self.paths = paths
         self.sizes = sizes
+        self.contents = contents
         self._labels = labels
 
     def subset(self, indices):
         return FileSplit(
-            [self.paths[index] for index in indices],
+            self.paths.take(indices),
             None if self.labels is None else self.labels[indices],
             self.sizes[indices],
+            None if self.contents is None else self.contents[indices],
         )
 
     def keys(self, batch_size, seed, first_step, num_steps):
@@ -185,11 +198,13 @@ class FileSplit(StreamedSplit):
         from simclr_keras import preprocessing
 
         with tf.init_scope():
-            paths, labels = self._tensors
+            labels, root, names, starts, lengths = self._tensors
             decoded = self._decoded
 
         def decode():
-            return preprocessing.decode(tf.io.read_file(paths[key]))
+            name = tf.strings.substr(names, starts[key], lengths[key])
+            content = tf.io.read_file(tf.strings.join([root, name]))
+            return preprocessing.decode(content)
 
         if decoded is None:
             return decode(), labels[key]
@@ -218,10 +233,18 @@ class FileSplit(StreamedSplit):
         labels = self.labels
         if labels is None:
             labels = np.full(self.num_examples, UNLABELLED, np.int64)
+        root = os.fsencode(self.paths.root)
+        if root:
+            root = os.path.join(root, b"")
         with tf.device("CPU:0"):
             # Bytes: a file name need not be valid UTF-8.
-            paths = tf.constant([os.fsencode(path) for path in self.paths])
-            return paths, tf.constant(labels)
+            return (
+                tf.constant(labels),
+                tf.constant(root),
+                tf.constant(self.paths.blob),
+                tf.constant(self.paths.starts),
+                tf.constant(self.paths.lengths, tf.int64),
+            )
 
     def _load(self):
         import tensorflow as tf

@@ -170,7 +170,7 @@ class TestSource:
 
     def test_describes_itself(self):
         source = arrays.from_arrays(
-            RGB, LABELS, RGB[:3], LABELS[:3], class_names="abcd"
+            RGB, LABELS, 255 - RGB[:3], LABELS[:3], class_names="abcd"
         )
         assert data.describe(source).splitlines() == [
             "arrays: arrays",
@@ -179,6 +179,20 @@ class TestSource:
             "  evaluation: 20 labelled images to train on, 3 to test on",
         ]
         assert source.image_size == 5
+
+
+class TestCopies:
+    def test_are_counted(self):
+        train = np.concatenate([RGB, RGB[:2], RGB[:1]])
+        test = np.concatenate([RGB[4:6], 255 - RGB[4:5]])
+        source = arrays.from_arrays(train, [0] * 23, test, [0] * 3)
+        assert (source.num_duplicates, source.num_leaked) == (3, 2)
+
+    def test_one_pixel_makes_another_image(self):
+        changed = RGB.copy()
+        changed[:, -1, -1, -1] ^= 1
+        source = arrays.from_arrays(RGB, LABELS, changed, LABELS)
+        assert (source.num_duplicates, source.num_leaked) == (0, 0)
 
 
 class TestFromNpz:

@@ -1,10 +1,13 @@
+import io
 import os
 import zlib
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from simclr_keras import data
+from simclr_keras.data import scan
 from simclr_keras.data import splits
 from tests.data import scan_test
 
@@ -16,6 +19,14 @@ def write_classes(folder, counts):
         for index in range(count):
             seed = zlib.crc32(f"{name}/{index}".encode())
             write(folder, f"{name}/{index:02}.png", png(seed=seed))
+
+
+def bmp(seed):
+    rng = np.random.default_rng(seed)
+    buffer = io.BytesIO()
+    pixels = rng.integers(0, 256, (4, 5, 3), np.uint8)
+    Image.fromarray(pixels).save(buffer, "BMP")
+    return buffer.getvalue()
 
 
 def names(split, folder):
@@ -136,7 +147,7 @@ class TestLayouts:
         write(tmp_path, ".ipynb_checkpoints/a.png")
         write(tmp_path, "notes/a.txt", b"text")
         write(tmp_path, "bad/a.png", b"")
-        source = data.open_source(str(tmp_path))
+        source = data.open_source(str(tmp_path), max_skipped=0.2)
         assert source.class_names == ("cat", "dog")
 
     def test_links_to_one_file_count_once(self, tmp_path):
@@ -193,12 +204,103 @@ class TestErrors:
             data.open_source(str(tmp_path), **{argument: "dev"})
 
 
+class TestMaxSkipped:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        for index in range(9):
+            write(tmp_path, f"{index}.png", png(seed=index))
+        write(tmp_path, "bad.jpg", b"<html>")
+        return tmp_path
+
+    def test_a_tenth_is_left_out_and_named(self, folder):
+        source = data.open_source(str(folder))
+        assert source.pretrain.num_examples == 9
+        assert source.skipped == (("bad.jpg", "not an image"),)
+
+    def test_more_is_an_error_that_names_them(self, folder):
+        write(folder, "a/empty.png", b"")
+        with pytest.raises(ValueError, match="at most 0.1 .*2 of 11") as error:
+            data.open_source(str(folder))
+        assert "a/empty.png: empty file\n" in str(error.value)
+        assert "bad.jpg: not an image" in str(error.value)
+        source = data.open_source(str(folder), max_skipped=0.2)
+        assert source.pretrain.num_examples == 9
+
+    def test_none(self, folder):
+        with pytest.raises(ValueError, match="at most 0 .*1 of 10"):
+            data.open_source(str(folder), max_skipped=0.0)
+
+    @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+    def test_range(self, folder, share):
+        with pytest.raises(ValueError, match="`max_skipped` must be in"):
+            data.open_source(str(folder), max_skipped=share)
+
+
+class TestRuns:
+    def test_what_a_run_writes_is_not_trained_on(self, tmp_path):
+        write_classes(tmp_path, {"cat": 3, "dog": 3})
+        before = data.open_source(str(tmp_path))
+        write(tmp_path, "runs/1/config.json", b"{}")
+        write(tmp_path, "runs/1/run.flags", b"")
+        write(tmp_path, "runs/1/report/loss.png")
+        write(tmp_path, "runs/2/config.json", b"{}")
+        write(tmp_path, "runs/2/checkpoints/1.png")
+        after = data.open_source(str(tmp_path))
+        assert after.fingerprint == before.fingerprint
+        assert after.class_names == ("cat", "dog")
+        assert "left out: 2 folders of a training run (runs/" in data.describe(
+            after
+        )
+
+    def test_config_alone_is_no_run(self, tmp_path):
+        write(tmp_path, "set/config.json", b"{}")
+        write(tmp_path, "set/a.png")
+        assert data.open_source(str(tmp_path)).pretrain.num_examples == 1
+
+    def test_a_run_is_no_folder_of_images(self, tmp_path):
+        write(tmp_path, "config.json", b"{}")
+        write(tmp_path, "run.flags", b"")
+        write(tmp_path, "a.png")
+        with pytest.raises(ValueError, match="not a run's `model_dir`"):
+            data.open_source(str(tmp_path))
+
+
+class TestCopies:
+    def test_are_counted_and_told(self, tmp_path):
+        write_classes(tmp_path, {"train/a": 4, "train/b": 4, "test/a": 2})
+        assert data.open_source(str(tmp_path)).num_duplicates == 0
+        content = (tmp_path / "train/a/00.png").read_bytes()
+        write(tmp_path, "train/b/again.png", content)
+        write(tmp_path, "train/b/and again.png", content)
+        write(tmp_path, "test/a/leaked.png", content)
+        source = data.open_source(str(tmp_path))
+        assert (source.num_duplicates, source.num_leaked) == (2, 1)
+        text = data.describe(source)
+        assert "note: 2 of the images to pretrain on are copies" in text
+        assert "note: 1 of the images to test on are also trained on" in text
+
+    def test_same_length_is_not_the_same_image(self, tmp_path):
+        for index in range(4):
+            write(tmp_path, f"{index}.bmp", bmp(seed=index))
+        source = data.open_source(str(tmp_path))
+        assert source.num_duplicates == 0 and source.num_leaked == 0
+
+    def test_too_much_to_read(self, tmp_path, monkeypatch):
+        for index in range(4):
+            write(tmp_path, f"{index}.bmp", bmp(seed=0))
+        monkeypatch.setattr(scan, "HASH_LIMIT", 100)
+        source = data.open_source(str(tmp_path))
+        assert source.num_duplicates is None and source.num_leaked == 0
+        assert "copies were not looked for" in data.describe(source)
+
+
 class TestSource:
     def test_names_what_was_skipped(self, tmp_path):
         write_classes(tmp_path, {"a": 2, "b": 2})
         write(tmp_path, "a/bad.jpg", b"<html>")
         write(tmp_path, "readme.txt", b"text")
-        text = data.describe(data.open_source(str(tmp_path)))
+        source = data.open_source(str(tmp_path), max_skipped=0.2)
+        text = data.describe(source)
         assert "skipped: 1 image file" in text
         assert "a/bad.jpg: not an image" in text
         assert "left out: 1 other file (1 .txt)" in text

@@ -27,7 +27,7 @@ class TestOpenSource:
     @pytest.mark.parametrize(
         "name,content,advice",
         [
-            ("a.txt", b"text", "a.txt"),
+            ("a.md", b"text", "a.md"),
             ("a.png", scan_test.png(), "name the folder it lies in"),
             ("t10k-labels-idx1-ubyte", b"", "name the folder it lies in"),
             ("a.tar.gz", gzip.compress(b""), "unpack it"),

@@ -24,7 +24,7 @@ def write(folder, path, content=None):
 
 
 def paths(found):
-    return [image.path for image in found.images]
+    return [os.fsdecode(name) for name in found.paths.names()]
 
 
 class TestScan:
@@ -35,9 +35,9 @@ class TestScan:
 
     def test_reads_sizes(self, tmp_path):
         write(tmp_path, "a.png", png(3, 7))
-        (image,) = scan.scan(tmp_path).images
-        assert (image.height, image.width) == (3, 7)
-        assert image.num_bytes == len(png(3, 7))
+        found = scan.scan(tmp_path)
+        assert found.sizes.tolist() == [[3, 7]]
+        assert found.num_bytes.tolist() == [len(png(3, 7))]
 
     @pytest.mark.parametrize(
         "name", ["A.PNG", "a b.Png", "näme.png", "a.JPEG", "a.jpg", "a.webp"]
@@ -60,7 +60,7 @@ class TestScan:
     def test_hidden_files_are_left_out(self, tmp_path, path):
         write(tmp_path, path)
         found = scan.scan(tmp_path)
-        assert not found.images and not found.skipped and not found.others
+        assert not paths(found) and not found.skipped and not found.others
 
     def test_other_files_are_counted(self, tmp_path):
         for name in ("a.txt", "b.TXT", "c.csv", "LICENSE"):
@@ -97,9 +97,8 @@ class TestScan:
         os.symlink(tmp_path / "elsewhere/a.png", tmp_path / "set/c.png")
         found = scan.scan(tmp_path / "set")
         assert paths(found) == ["b/a.png", "c.png"]
-        first, second = found.images
-        assert first.file_id == second.file_id
-        assert (first.is_link, second.is_link) == (False, True)
+        assert found.file_ids[0] == found.file_ids[1]
+        assert found.is_link.tolist() == [False, True]
 
     def test_loops_end(self, tmp_path):
         write(tmp_path, "a/x.png")

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from simclr_keras.data import paths
 from simclr_keras.data import splits
 from tests.data import scan_test
 
@@ -61,11 +62,10 @@ class TestFileSplit:
     @pytest.fixture
     def split(self, tmp_path):
         sizes = np.array([(4, 5), (6, 3)])
-        paths = [
-            str(scan_test.write(tmp_path, f"{i}.png", scan_test.png(*size)))
-            for i, size in enumerate(sizes)
-        ]
-        return splits.FileSplit(paths, np.array([7, 8]), sizes)
+        for i, size in enumerate(sizes):
+            scan_test.write(tmp_path, f"{i}.png", scan_test.png(*size))
+        names = paths.Paths(str(tmp_path), [b"0.png", b"1.png"])
+        return splits.FileSplit(names, np.array([7, 8]), sizes)
 
     def read_all(self, split):
         return list(split.keys_in_order().map(split.read).as_numpy_iterator())

@@ -22,6 +22,7 @@ ROWS = {
     "download": (_SWITCH, _NO_SWITCH),
     "train_split": ({"train[:90%]": "train[:90%]"}, ("",)),
     "eval_split": ({"test": "test"}, ("",)),
+    "max_skipped": ({"0.5": 0.5, "0": 0.0, "1": 1.0}, (*_SHARES, "1.1")),
     "cache_dataset": (_SWITCH, _NO_SWITCH),
     "image_size": ({"32": 32, "8": 8}, (*_COUNTS, "7", "0")),
     "mode": ({"train": "train"}, ("", "Train", "test", "eval")),
