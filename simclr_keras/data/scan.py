@@ -228,7 +228,7 @@ def _row(path, is_link, before, known):
         return row, reason
     except OSError as error:
         # Kept without a size: it may be mended without a trace.
-        return row, _reason(error)
+        return row, _reason(error, is_link)
 
 
 def _file_id(status):
@@ -262,12 +262,10 @@ def _contents(rows, images, names):
     return found[images]
 
 
-def _reason(error):
+def _reason(error, is_link=True):
     if isinstance(error, FileNotFoundError):
-        return "link to nothing"
-    if isinstance(error, OSError):
-        return error.strerror
-    return str(error)
+        return "link to nothing" if is_link else "no such file"
+    return error.strerror
 
 
 def _decoding_error(path):

@@ -1,10 +1,12 @@
 import io
 import os
+import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from simclr_keras.data import image_files
 from simclr_keras.data import scan
 
 
@@ -128,3 +130,44 @@ class TestScan:
     def test_a_folder_named_like_an_image(self, tmp_path):
         write(tmp_path, "dir.png/a.png")
         assert paths(scan.scan(tmp_path)) == ["dir.png/a.png"]
+
+
+class TestProgress:
+    @pytest.fixture
+    def folder(self, tmp_path, monkeypatch):
+        for index in range(4):
+            write(tmp_path, f"{index}.png")
+        monkeypatch.setattr(scan, "_MANY", 3)
+        return tmp_path
+
+    def test_one_line_for_many_files(self, folder, capsys):
+        scan.scan(folder)
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        assert printed.err == f"looking through {folder}: more than 3 files\n"
+
+    def test_nothing_for_a_few(self, folder, capsys, monkeypatch):
+        monkeypatch.setattr(scan, "_MANY", 4)
+        scan.scan(folder)
+        assert capsys.readouterr() == ("", "")
+
+    @pytest.mark.parametrize("seconds,is_shown", [(0, False), (1.5, True)])
+    def test_a_bar_on_a_terminal_after_a_second(
+        self, folder, monkeypatch, seconds, is_shown
+    ):
+        class Terminal(io.StringIO):
+            def isatty(self):
+                return True
+
+        terminal = Terminal()
+        monkeypatch.setattr("sys.stderr", terminal)
+        header = image_files.header
+
+        def slow(path, num_bytes):
+            time.sleep(seconds if path.endswith("0.png") else 0)
+            return header(path, num_bytes)
+
+        monkeypatch.setattr(image_files, "header", slow)
+        scan.scan(folder)
+        shown = f"looking through {folder}: " in terminal.getvalue()
+        assert shown == is_shown
