@@ -3,6 +3,7 @@
 import hashlib
 import pathlib
 import zipfile
+import zlib
 
 import numpy as np
 
@@ -14,6 +15,17 @@ _KEYS = ("x_train", "y_train", "x_test", "y_test")
 # Floats this far above 1 still count as [0, 1]: resizing and rounding do it.
 _UNIT_SLACK = 1e-3
 _CHANNELS = (1, 3, 4)
+# More numbers than this without an image are not those of classes.
+_LARGEST_GAP = 1000
+# RuntimeError: encrypted, or packed in a way that Python does not know.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def from_arrays(
@@ -60,7 +72,8 @@ def from_arrays(
     num_classes = None
     if parts["train"] is not None:
         labelled = [split for split in named.values() if split.has_labels]
-        num_classes = int(max(split.labels.max() for split in labelled)) + 1
+        num_classes, note = _num_classes(labelled)
+        parts["notes"] += note
     shape = named["train"].images.shape
     return source.Source(
         name=name,
@@ -92,7 +105,7 @@ def from_npz(path, **kwargs):
         with np.load(path, allow_pickle=False) as file:
             found = list(file)
             arrays = {key: file[key] for key in _KEYS if key in found}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise ValueError(
             f"`dataset` must be a .npz file of plain arrays. Received: {path},"
             f" which cannot be read ({error})"
@@ -123,6 +136,25 @@ def _split(name, x, y, scale):
             f"Received: {len(labels)} labels and {len(images)} images"
         )
     return splits.ArraySplit(images, labels if labels.max() >= 0 else None)
+
+
+def _num_classes(labelled):
+    """(one more than the largest label, a note on numbers without images)."""
+    present = np.unique(np.concatenate([split.labels for split in labelled]))
+    present = present[present >= 0]
+    num_classes = int(present[-1]) + 1
+    num_absent = num_classes - len(present)
+    if num_absent > _LARGEST_GAP:
+        raise ValueError(
+            "labels must number the classes from 0: "
+            "np.unique(labels, return_inverse=True)[1]. Received: "
+            f"{len(present)} different labels up to {num_classes - 1}"
+        )
+    if not num_absent:
+        return num_classes, ()
+    first = np.setdiff1d(np.arange(num_classes), present)[0]
+    note = f"{num_absent:,} of the {num_classes:,} classes have no image, "
+    return num_classes, (f"{note}class {first} first; do labels begin at 0?",)
 
 
 def _scale(*arrays):
@@ -164,6 +196,11 @@ def _check_shape(name, shape):
         raise ValueError(
             f"`{name}` must have its channels last: "
             f"np.moveaxis({name}, 1, -1). Received: shape {shape}"
+        )
+    if len(shape) == 3 and shape[2] in _CHANNELS[1:] and shape[1] > shape[2]:
+        raise ValueError(
+            f"`{name}` must be images [N, H, W], or [N, H, W, C]; a single "
+            f"one is {name}[None]. Received: shape {shape}"
         )
     fits = len(shape) == 3 or (len(shape) == 4 and shape[3] in _CHANNELS)
     if not fits or 0 in shape:

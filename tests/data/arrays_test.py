@@ -66,6 +66,7 @@ class TestImages:
         [
             (np.moveaxis(RGB, -1, 1), r"channels last.*moveaxis\(x_train, 1"),
             (GREY[:, None], "channels last"),
+            (RGB[0], r"a single one is x_train\[None\].*\(5, 6, 3\)"),
             (RGB[0, 0], r"must be images \[N, H, W\]"),
             (np.zeros((2, 5, 6, 2), np.uint8), r"1, 3 or 4 channels"),
             (np.zeros((0, 5, 6, 3), np.uint8), r"Received: shape \(0, 5"),
@@ -123,6 +124,18 @@ class TestLabels:
         assert source.train is None and source.test is None
         assert source.num_classes is None
         assert "no labels" in data.describe(source)
+
+    def test_numbers_without_an_image_are_told(self):
+        source = arrays.from_arrays(RGB, LABELS + 1, 255 - RGB, LABELS + 3)
+        assert source.num_classes == 7
+        assert source.notes == (
+            "1 of the 7 classes have no image, class 0 first; do labels "
+            "begin at 0?",
+        )
+
+    def test_numbers_that_are_no_classes(self):
+        with pytest.raises(ValueError, match="4 different labels up to 3000"):
+            arrays.from_arrays(RGB, LABELS * 1000)
 
     def test_of_test_images_alone_are_not_used(self):
         source = arrays.from_arrays(RGB, None, RGB, LABELS)
@@ -258,6 +271,24 @@ class TestFromNpz:
         content[400] ^= 255
         path.write_bytes(content)
         with pytest.raises(ValueError, match="plain arrays.*CRC"):
+            data.open_source(str(path))
+
+    def test_damage_inside_a_packed_file(self, tmp_path):
+        path = tmp_path / "set.npz"
+        np.savez_compressed(path, x_train=RGB)
+        content = bytearray(path.read_bytes())
+        content[70:90] = bytes(20)
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="plain arrays.*set.npz"):
+            data.open_source(str(path))
+
+    def test_encrypted_file(self, tmp_path):
+        path = pathlib.Path(saved(tmp_path, x_train=RGB))
+        content = bytearray(path.read_bytes())
+        content[6] |= 1
+        content[content.index(b"PK\1\2") + 8] |= 1
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="plain arrays.*encrypted"):
             data.open_source(str(path))
 
     def test_truncated_file(self, tmp_path):
