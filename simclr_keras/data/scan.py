@@ -89,7 +89,7 @@ def scan_files(key, root, files):
         files: iterable of (name, whether it is a link).
     """
     before = scan_cache.load(key)
-    table = _judged(root, _shown(files, key), before)
+    table = _judged(root, _shown(_told(files, key), key), before)
     usable = table.rows[:, scan_cache.REASON] < 0
     images = np.flatnonzero(usable)
     same = _contents(table.rows, images, table.paths)
@@ -164,22 +164,29 @@ def _is_folder(entry):
 
 def _shown(files, what):
     """`files`, with progress on a terminal if it takes a second."""
-    on_terminal = sys.stderr is not None and sys.stderr.isatty()
-    shown = tqdm.tqdm(
+    return tqdm.tqdm(
         files,
         desc=f"looking through {what}",
         unit=" files",
         delay=1,
         leave=False,
-        disable=not on_terminal,
+        disable=not _on_terminal(),
     )
-    for number, file in enumerate(shown):
-        if number == _MANY and not on_terminal:
+
+
+def _told(files, what):
+    """`files`; where no progress is seen, one line if they are many."""
+    for number, file in enumerate(files):
+        if number == _MANY and not _on_terminal():
             print(
                 f"looking through {what}: more than {_MANY:,} files",
                 file=sys.stderr,
             )
         yield file
+
+
+def _on_terminal():
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def _judged(root, files, before):

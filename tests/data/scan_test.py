@@ -135,7 +135,7 @@ class TestScan:
 class TestProgress:
     @pytest.fixture
     def folder(self, tmp_path, monkeypatch):
-        for index in range(4):
+        for index in range(5):
             write(tmp_path, f"{index}.png")
         monkeypatch.setattr(scan, "_MANY", 3)
         return tmp_path
@@ -147,7 +147,7 @@ class TestProgress:
         assert printed.err == f"looking through {folder}: more than 3 files\n"
 
     def test_nothing_for_a_few(self, folder, capsys, monkeypatch):
-        monkeypatch.setattr(scan, "_MANY", 4)
+        monkeypatch.setattr(scan, "_MANY", 5)
         scan.scan(folder)
         assert capsys.readouterr() == ("", "")
 
