@@ -54,6 +54,13 @@ _LEARNING_RATE_SCALING = definitions.choice(
     "linear: learning rate times batch size / 256. sqrt: times the root of "
     "the batch size, the better rule for small batches.",
 )
+_LR_RANGE_TEST = definitions.switch(
+    "lr_range_test",
+    False,
+    "Instead of training, try growing learning rates for some 200 steps, "
+    "plot the loss against them in --model_dir, and print the largest that "
+    "was stable and what to set --learning_rate to.",
+)
 _WARMUP_EPOCHS = definitions.number(
     "warmup_epochs",
     10.0,
@@ -111,6 +118,11 @@ def scaled_learning_rate():
         "train_batch_size": _TRAIN_BATCH_SIZE.value,
         "scaling": _LEARNING_RATE_SCALING.value,
     }
+
+
+def lr_range_test():
+    """Whether to look for a learning rate instead of training."""
+    return _LR_RANGE_TEST.value
 
 
 def optimizer():

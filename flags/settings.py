@@ -25,6 +25,7 @@ _UNSEEN = frozenset(
         "checkpoint_steps",
         "keep_checkpoint_max",
         "train_summary_steps",
+        "lr_range_test",
     }
 )
 # only what is done after training.

@@ -40,10 +40,12 @@ _PUBLIC = {
 _MODULES = (
     "callbacks",
     "data",
+    "diagnostics",
     "evaluation",
     "export",
     "flags",
     "initialization",
+    "lr_range_test",
     "optimizers",
     "schedules",
     "training",
