@@ -24,7 +24,7 @@ FIRST_JUDGED_STEP = 100
 # times the scatter of a mean, as the lowest of very many means is low by luck.
 RISE = 0.2
 # Embeddings spread less than that have collapsed: 1 fills the sphere, healthy
-# runs on the digits stay above 0.29, a single point has 0.
+# runs on the digits stay above 0.22, a single point has 0.
 COLLAPSED_STD = 0.05
 # Above this share of waiting, images cost more time than training gains from
 # a faster device.
@@ -215,7 +215,7 @@ def _chance(step, loss, chance, rate):
 def _collapse(step, std, rate):
     return (
         f"embeddings have collapsed into nearly one point by step {step}: "
-        f"embedding_std {std:.3g}, where 0.3 and more is usual. The learning "
+        f"embedding_std {std:.3g}, where 0.2 and more is usual. The learning "
         f"rate, {rate:.3g} now, is the usual cause: lower --learning_rate to "
         f"a third of its value, which makes this {rate / 3:.3g}, in a new "
         "--model_dir"

@@ -119,8 +119,8 @@ def largest_stable(rates, losses):
         losses: [n] finite floats.
 
     Returns:
-        One of `rates`, the last if it does not turn up; None if the loss does not fall by more than 2 s before
-        it turns up.
+        One of `rates`, the last if the loss does not turn up; None if it does
+        not fall by more than 2 s before.
     """
     smoothed = smooth(losses)
     # Of a median, so that the divergence at the end does not count.
