@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from simclr_keras import augment
 from simclr_keras import preprocessing
+from simclr_keras.data import paths
 from simclr_keras.data import pipelines
 from simclr_keras.data import splits
 from tests.data import scan_test
@@ -24,19 +25,20 @@ def array_split(num=10, labels=True, height=6, width=8):
 def image_files(tmp_path_factory):
     """The paths and sizes of ten images of different sizes."""
     folder = tmp_path_factory.mktemp("images")
-    paths, sizes = [], []
+    names, sizes = [], []
     for index in range(10):
         size = (1 + 3 * index, 30 - 3 * index)
         content = scan_test.png(*size, seed=index)
-        paths.append(str(scan_test.write(folder, f"{index}.png", content)))
+        scan_test.write(folder, f"{index}.png", content)
+        names.append(f"{index}.png".encode())
         sizes.append(size)
-    return paths, np.array(sizes)
+    return paths.Paths(str(folder), names), np.array(sizes)
 
 
 @pytest.fixture
 def file_split(image_files):
-    paths, sizes = image_files
-    return splits.FileSplit(paths, np.arange(10), sizes)
+    files, sizes = image_files
+    return splits.FileSplit(files, np.arange(10), sizes)
 
 
 def pretraining(split, **kwargs):
