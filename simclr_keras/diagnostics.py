@@ -24,7 +24,7 @@ FIRST_JUDGED_STEP = 100
 # times the scatter of a mean, as the lowest of very many means is low by luck.
 RISE = 0.2
 # Embeddings spread less than that have collapsed: 1 fills the sphere, healthy
-# runs on the digits stay above 0.22, a single point has 0.
+# runs on the digits stay above 0.2, a single point has 0.
 COLLAPSED_STD = 0.05
 # Above this share of waiting, images cost more time than training gains from
 # a faster device.
