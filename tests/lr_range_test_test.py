@@ -77,6 +77,7 @@ class TestRun:
     def test_stops_when_it_has_diverged(self, result):
         rates = result["learning_rate"]
         assert LIMIT < rates[-1] < 50.0
+        assert max(result["loss"]) < 1e6 * min(result["loss"])
         assert np.isfinite(result["loss"]).all()
         assert len(rates) == len(result["loss"]) < 120
         assert len(rates) == len(result["smoothed_loss"])
