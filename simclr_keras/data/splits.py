@@ -19,6 +19,7 @@ MEMORY_LIMIT = 4 * 2**30
 UNLABELLED = -1
 
 _LOAD_BATCH = 256
+_NAMES_SHOWN = 5
 
 
 class Split:
@@ -210,6 +211,24 @@ class FileSplit(StreamedSplit):
             return decode(), labels[key]
         return _remembered(decoded, key, decode), labels[key]
 
+    def damaged(self):
+        """Paths of the files that cannot be decoded: list of str.
+
+        Decodes all of them. For saying what is wrong when a pipeline failed,
+        whose errors do not name the file.
+        """
+        import tensorflow as tf
+
+        def decoded(key):
+            image, _ = self.read(key)
+            return key, tf.size(image)
+
+        keys = self.keys_in_order().map(decoded, num_parallel_calls=-1)
+        keys = keys.ignore_errors().map(lambda key, _: key)
+        sound = set(keys.as_numpy_iterator())
+        indices = (i for i in range(self.num_examples) if i not in sound)
+        return [self.paths[index] for index in indices]
+
     @functools.cached_property
     def _decoded(self):
         """A table of images that were decoded before, if all would fit.
@@ -254,7 +273,7 @@ class FileSplit(StreamedSplit):
         except tf.errors.InvalidArgumentError as error:
             raise ValueError(
                 "an image file cannot be decoded. "
-                f"Received: {_undecodable(self)}"
+                f"Received: {', '.join(self.damaged()[:_NAMES_SHOWN])}"
             ) from error
 
 
@@ -274,15 +293,3 @@ def _remembered(table, key, decode):
         lambda: tf.io.parse_tensor(found, tf.uint8),
     )
     return tf.ensure_shape(image, [None, None, 3])
-
-
-def _undecodable(split):
-    """The first file that cannot be decoded; the pipeline does not say."""
-    import tensorflow as tf
-
-    for index, path in enumerate(split.paths):
-        try:
-            split.read(index)
-        except tf.errors.InvalidArgumentError:
-            return path
-    return "a file that changed while it was read"

@@ -344,5 +344,9 @@ class TestSource:
         content[50] ^= 255
         write(tmp_path, "1.png", bytes(content))
         source = data.open_source(str(tmp_path))
-        with pytest.raises(ValueError, match="1.png"):
+        with pytest.raises(ValueError, match="Received: .*/1.png$"):
             source.pretrain.images  # noqa: B018
+        write(tmp_path, "other size.png", png(9, 9))
+        split = data.open_source(str(tmp_path)).pretrain
+        assert not split.in_memory
+        assert split.damaged() == [str(tmp_path / "1.png")]
