@@ -192,21 +192,19 @@ def _on_terminal():
 def _judged(root, files, before):
     """The `scan_cache.Table` of files, sorted by path."""
     known = {name: row for row, name in enumerate(before.paths.names())}
-    names, rows, reasons = [], array.array("q"), {}
+    # One flat array: a list of rows would take ten times the memory.
+    names, numbers, reasons = [], array.array("q"), {}
     for name, is_link in files:
         names.append(os.fsencode(name))
-        row = known.get(names[-1])
         path = os.path.join(root, name)
-        row, reason = _row(path, is_link, before, row)
+        row, reason = _row(path, is_link, before, known.get(names[-1]))
         if reason == _DOUBTFUL:
             reason = _decoding_error(path)
-        number = -1
         if reason is not None:
-            number = reasons.setdefault(reason, len(reasons))
-        row[scan_cache.REASON] = number
-        rows.extend(row)
+            row[scan_cache.REASON] = reasons.setdefault(reason, len(reasons))
+        numbers.extend(row)
     order = sorted(range(len(names)), key=names.__getitem__)
-    rows = np.array(rows, np.int64).reshape(-1, 8)[order]
+    rows = np.array(numbers, np.int64).reshape(-1, 8)[order]
     packed = paths.Paths(root, (names[index] for index in order))
     return scan_cache.Table(packed, rows, list(reasons))
 
