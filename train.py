@@ -42,6 +42,9 @@ def main(argv=None):
     )
     print(data.describe(source))
     print("\n".join(settings.lines()))
+    if optimization_flags.lr_range_test():
+        lr_range_test(build(source), source)
+        return
     directory = claim(settings, source)
     if directory is None:
         return
@@ -67,6 +70,13 @@ def open_source():
 def claim(settings, source):
     """The run's directory, for this run alone; None if all is done there."""
     path = run_flags.model_dir()
+    dataset = data_flags.source()["dataset"]
+    if dataset != "digits" and os.path.realpath(path) == os.path.realpath(
+        dataset
+    ):
+        flags.refuse(
+            f"flag --model_dir={path}: must not be the folder of the images"
+        )
     directory = run_directory.RunDirectory(path)
     try:
         directory.lock()
@@ -193,13 +203,9 @@ def pretrain(model, source, model_dir):
     clock = data.pipelines.WaitClock()
 
     def batches(step, num_steps):
-        dataset = data.pipelines.pretraining(
-            split,
-            first_step=step,
-            num_steps=num_steps,
-            **augmentation_flags.pipeline(),
+        return data.pipelines.timed(
+            pretraining_batches(split, step, num_steps), clock
         )
-        return data.pipelines.timed(dataset, clock)
 
     callbacks = simclr_keras.callbacks
     saver = callbacks.SaveCheckpoint(
@@ -212,11 +218,13 @@ def pretrain(model, source, model_dir):
             model_dir, first_step, run_flags.summary_period(), batch_size, clock
         ),
         callbacks.StopAtNonFiniteLoss(first_step),
+        diagnostics(split, steps_per_epoch, first_step, clock),
         saver,
         signals,
     ]
     try:
-        with signals:
+        check_first_batch(model, split, first_step)
+        with signals, data.pipelines.damaged_files_named(split):
             simclr_keras.training.fit(
                 model, batches, first_step, last_step, steps_per_epoch, watchers
             )
@@ -235,6 +243,55 @@ def pretrain(model, source, model_dir):
         stop(checkpoints, f"{error}. When that is mended, go on: {command()}")
 
 
+def pretraining_batches(split, step, num_steps):
+    """`num_steps` batches of a split, from that of `step` on."""
+    return data.pipelines.pretraining(
+        split,
+        first_step=step,
+        num_steps=num_steps,
+        **augmentation_flags.pipeline(),
+    )
+
+
+def check_first_batch(model, split, step):
+    """Warns if the batch of a step cannot teach anything."""
+    with data.pipelines.damaged_files_named(split):
+        batch = next(iter(pretraining_batches(split, step, 1)))
+    images = batch[0] if split.has_labels else batch
+    simclr_keras.diagnostics.check_first_batch(model, images, step)
+
+
+def diagnostics(split, steps_per_epoch, first_step, clock):
+    """The callback that warns of a run that goes wrong."""
+    return simclr_keras.diagnostics.Diagnostics(
+        optimization_flags.train_batch_size(),
+        steps_per_epoch,
+        simclr_keras.schedules.warmup_steps(
+            split.num_examples, **optimization_flags.warmup_steps()
+        ),
+        first_step,
+        clock,
+    )
+
+
+def lr_range_test(model, source):
+    """Looks for the largest stable learning rate instead of training."""
+    sweep = simclr_keras.lr_range_test
+    scaling = optimization_flags.scaled_learning_rate() | {"learning_rate": 1.0}
+    try:
+        result = sweep.run(
+            model,
+            lambda *steps: pretraining_batches(source.pretrain, *steps),
+            batch_size=optimization_flags.train_batch_size(),
+            scale=simclr_keras.schedules.scaled_learning_rate(**scaling),
+        )
+    except ValueError as error:
+        flags.refuse(f"flag --lr_range_test: {error}")
+    os.makedirs(run_flags.model_dir(), exist_ok=True)
+    sweep.write(result, run_flags.model_dir())
+    print(sweep.describe(result))
+
+
 def init_from(model):
     """Starts from the weights of `--init_from`, and says which they are."""
     path = run_flags.init_from()
@@ -247,8 +304,10 @@ def init_from(model):
 def stop(checkpoints, reason, code=1):
     """Ends the program with the reason and what there is to go on from."""
     step = max(checkpoints.steps(), default=None)
-    kept = "no checkpoint yet" if step is None else f"checkpoint of step {step}"
-    print(f"\nstopped, {kept} in place: {reason}", file=sys.stderr)
+    kept = "no checkpoint yet"
+    if step is not None:
+        kept = f"checkpoint of step {step} in place"
+    print(f"\nstopped, {kept}: {reason}", file=sys.stderr)
     sys.exit(code)
 
 
@@ -321,6 +380,8 @@ def cli():
         main()
     except KeyboardInterrupt:
         sys.exit("interrupted; the same command goes on from the checkpoint")
+    except OSError as error:
+        sys.exit(f"stopped: {error}")
 
 
 if __name__ == "__main__":

@@ -194,7 +194,8 @@ def _native_size(image_size):
 def _model_dir(dataset):
     name = dataset.strip("/")
     if data.is_path(dataset):
-        name = os.path.basename(os.path.abspath(dataset)).removesuffix(".npz")
+        name = os.path.basename(os.path.abspath(dataset))
+        name = re.sub(r"\.(npz|txt|csv)$", "", name)
     return os.path.join("runs", re.sub(r"[^\w.-]+", "-", name) or "data")
 
 

@@ -45,6 +45,8 @@ _AFTERWARDS = frozenset(
     }
 )
 
+_NOT_KEPT = ("overwrite", "lr_range_test")
+
 
 @dataclasses.dataclass(frozen=True)
 class Resolved:
@@ -182,8 +184,8 @@ def snapshot(path):
     """Writes the flags' values as a file for `--flagfile`, or nothing at all.
 
     Values without effect beside the others are left out, so that reading the
-    file back meets no contradiction; `overwrite` is left out, so that reading
-    it back goes on with the run.
+    file back meets no contradiction. So are those that read back would do
+    something else than go on with the run.
     """
     values = catalogue.values()
     silenced = rules.silenced(values)
@@ -195,7 +197,7 @@ def snapshot(path):
             for flag in group
             if flag.value is not None
             and flag.name not in silenced
-            and flag.name != "overwrite"
+            and flag.name not in _NOT_KEPT
         ]
     partial = f"{path}.partial"
     with open(partial, "w", encoding="utf-8") as file:

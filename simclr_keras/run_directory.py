@@ -14,8 +14,6 @@ _FILES = (
     "checkpoints",
     "encoder.keras",
     "linear_probe.npz",
-    "lr_range_test.json",
-    "lr_range_test.png",
     "metrics.jsonl",
     "results.json",
     "run.flags",

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 
+import matplotlib.image
 import numpy as np
 import pytest
 
@@ -189,7 +190,28 @@ class TestRun:
         names = {path.name for path in copy.iterdir()}
         assert "photo.jpg" in names
         assert names.isdisjoint({"results.json", "saved_model"})
-        assert "overwrite" not in (copy / "run.flags").read_text()
+        assert "--overwrite" not in (copy / "run.flags").read_text()
+
+
+def test_lr_range_test_trains_nothing_and_leaves_room_for_a_run(tmp_path):
+    answer = train(f"--model_dir={tmp_path}", "--lr_range_test", *SMALL[1:5])
+    assert answer.returncode == 0, answer.stderr
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"lr_range_test.json", "lr_range_test.png"}
+    found = json.loads((tmp_path / "lr_range_test.json").read_text())
+    assert len(found["loss"]) == len(found["learning_rate"]) > 50
+    assert "learning rate" in answer.stdout.splitlines()[-1]
+    assert RunDirectory(tmp_path).foreign() == []
+
+
+def test_the_folder_of_the_images_is_no_model_dir(tmp_path):
+    for number in range(4):
+        image = np.full([9, 9, 3], number, np.uint8)
+        matplotlib.image.imsave(tmp_path / f"{number}.png", image)
+    answer = train(f"--dataset={tmp_path}", f"--model_dir={tmp_path}/.")
+    assert answer.returncode == 2
+    assert "must not be the folder of the images" in answer.stderr
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_files_of_others_are_not_replaced(tmp_path):
@@ -215,7 +237,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
         *SMALL,
     )
     assert answer.returncode == 1
-    assert "stopped: the loss is nan at step" in answer.stderr
+    assert "stopped, no checkpoint yet: the loss is nan at step" in answer.stderr
     assert "--learning_rate" in answer.stderr
     assert "Traceback" not in answer.stderr
 

@@ -1,5 +1,7 @@
 """From splits to the `tf.data` pipelines of pretraining and evaluation."""
 
+import contextlib
+
 import tensorflow as tf
 
 from simclr_keras import augment
@@ -9,6 +11,7 @@ from simclr_keras.data import order
 _NUM_VIEWS = 2
 # Keeps the seeds of crops made here apart from those of the train step.
 _HOST_CROP = 1
+_SHOWN = 5
 
 
 def steps_per_epoch(split, batch_size):
@@ -28,6 +31,7 @@ def pretraining(
     seed,
     first_step=0,
     num_steps,
+    replicas=(1, 0, 1),
     crop="google",
     flip_probability=0.5,
 ):
@@ -44,6 +48,10 @@ def pretraining(
         image_size: int, of the views that are cropped here.
         seed: int.
         first_step, num_steps: int >= 0.
+        replicas: three ints: how many share the batches, the first of them
+            that this dataset is for, and for how many it is. Elements are
+            then the B // replicas rows of each in turn; what is read, decoded
+            and cropped are these rows alone.
         crop: "google" or "torchvision", the sampler of the crops made here.
         flip_probability: share of the views made here that are mirrored.
 
@@ -61,13 +69,19 @@ def pretraining(
             raise ValueError(
                 f"`{name}` must be at least 0. Received: {name}={value}"
             )
+    if batch_size % replicas[0]:
+        raise ValueError(
+            "`batch_size` must be a multiple of the number of replicas. "
+            f"Received: batch_size={batch_size} for {replicas[0]} replicas"
+        )
     steps = {"seed": seed, "first_step": first_step, "num_steps": num_steps}
+    rows = _Rows(batch_size, *replicas)
     if split.in_memory:
         indices = order.index_batches(split.num_examples, batch_size, **steps)
-        dataset = _gathered(split, indices)
+        dataset = _gathered(split, rows.of_index_batches(indices))
     else:
         geometry = {"crop": crop, "flip_probability": flip_probability}
-        dataset = _views(split, batch_size, image_size, geometry, **steps)
+        dataset = _views(split, rows, image_size, geometry, **steps)
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 
@@ -93,6 +107,29 @@ def evaluation(split, batch_size, image_size):
     else:
         dataset = _prepared(split, image_size).batch(batch_size)
     return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+@contextlib.contextmanager
+def damaged_files_named(split):
+    """Turns TensorFlow's error about an image into one that names the files.
+
+    A file that is damaged in its middle is found when it is read.
+
+    Raises:
+        OSError: if files of `split` cannot be decoded.
+    """
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        damaged = split.damaged() if hasattr(split, "damaged") else []
+        if not damaged:
+            raise
+        more = f" and {len(damaged) - _SHOWN} more" * (len(damaged) > _SHOWN)
+        raise OSError(
+            f"image files are damaged: {', '.join(damaged[:_SHOWN])}{more}; "
+            "put whole copies in their place, or remove them and start a new "
+            "run from this one's weights (--init_from)"
+        ) from error
 
 
 class WaitClock:
@@ -187,9 +224,45 @@ def _prepared(split, image_size):
     )
 
 
-def _views(
-    split, batch_size, image_size, geometry, *, seed, first_step, num_steps
-):
+class _Rows:
+    """Which rows of each batch are made here, and in which parts."""
+
+    def __init__(self, batch_size, num_replicas, first, count):
+        self.batch_size = batch_size
+        self.per_replica = batch_size // num_replicas
+        self.parts = count
+        self.are_all = count == num_replicas
+        self.first = first * self.per_replica
+        self.end = self.first + count * self.per_replica
+
+    def of_index_batches(self, indices):
+        if self.are_all and self.parts == 1:
+            return indices
+        parts = indices.flat_map(
+            lambda batch: tf.data.Dataset.from_tensor_slices(
+                tf.reshape(
+                    batch[self.first : self.end],
+                    [self.parts, self.per_replica],
+                )
+            )
+        )
+        return parts.apply(
+            tf.data.experimental.assert_cardinality(len(indices) * self.parts)
+        )
+
+    def of_positions(self, keys):
+        """Those of (position, key) that are made here."""
+        if self.are_all:
+            return keys
+
+        def is_here(position, key):
+            place = position % self.batch_size
+            return (place >= self.first) & (place < self.end)
+
+        return keys.filter(is_here)
+
+
+def _views(split, rows, image_size, geometry, *, seed, first_step, num_steps):
     """Batches of two crops of each image, decoded and cropped in parallel."""
 
     def views(position, key):
@@ -208,12 +281,16 @@ def _views(
         )
         return (crops, label) if split.has_labels else crops
 
+    batch_size = rows.batch_size
     keys = split.keys(batch_size, seed, first_step, num_steps)
     positions = tf.data.Dataset.range(
         first_step * batch_size, (first_step + num_steps) * batch_size
     )
-    dataset = tf.data.Dataset.zip(positions, keys).map(
+    keys = rows.of_positions(tf.data.Dataset.zip(positions, keys))
+    dataset = keys.map(
         views, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
-    dataset = dataset.batch(batch_size, drop_remainder=True)
-    return dataset.apply(tf.data.experimental.assert_cardinality(num_steps))
+    dataset = dataset.batch(rows.per_replica, drop_remainder=True)
+    return dataset.apply(
+        tf.data.experimental.assert_cardinality(num_steps * rows.parts)
+    )

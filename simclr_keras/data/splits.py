@@ -271,7 +271,7 @@ class FileSplit(StreamedSplit):
         try:
             super()._load()
         except tf.errors.InvalidArgumentError as error:
-            raise ValueError(
+            raise OSError(
                 "an image file cannot be decoded. "
                 f"Received: {', '.join(self.damaged()[:_NAMES_SHOWN])}"
             ) from error

@@ -344,7 +344,7 @@ class TestSource:
         content[50] ^= 255
         write(tmp_path, "1.png", bytes(content))
         source = data.open_source(str(tmp_path))
-        with pytest.raises(ValueError, match="Received: .*/1.png$"):
+        with pytest.raises(OSError, match="Received: .*/1.png$"):
             source.pretrain.images  # noqa: B018
         write(tmp_path, "other size.png", png(9, 9))
         split = data.open_source(str(tmp_path)).pretrain

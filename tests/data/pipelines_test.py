@@ -334,3 +334,32 @@ class TestTimed:
         elements(pipelines.timed(tf.data.Dataset.range(3), clock))
         clock.reset()
         assert clock.seconds == 0.0
+
+
+class TestDamagedFilesNamed:
+    def test_a_file_damaged_inside(self, image_files, tmp_path):
+        files, sizes = image_files
+        names = []
+        for index, path in enumerate(files):
+            with open(path, "rb") as file:
+                content = bytearray(file.read())
+            if index == 3:
+                # The end is in place, so that the scan does not suspect it.
+                content[len(content) // 2] ^= 255
+            (tmp_path / f"{index}.png").write_bytes(content)
+            names.append(f"{index}.png".encode())
+        split = splits.FileSplit(
+            paths.Paths(str(tmp_path), names), np.arange(10), sizes
+        )
+        with (
+            pytest.raises(OSError, match="damaged: .*/3.png; put whole"),
+            pipelines.damaged_files_named(split),
+        ):
+            elements(pretraining(split))
+
+    def test_other_errors_stay(self, file_split):
+        with (
+            pytest.raises(tf.errors.InvalidArgumentError),
+            pipelines.damaged_files_named(file_split),
+        ):
+            tf.reshape(tf.zeros([3]), [2])
