@@ -223,7 +223,8 @@ def pretrain(model, source, model_dir):
         signals,
     ]
     try:
-        check_first_batch(model, split, first_step)
+        if first_step < last_step:
+            check_first_batch(model, split, first_step)
         with signals, data.pipelines.damaged_files_named(split):
             simclr_keras.training.fit(
                 model, batches, first_step, last_step, steps_per_epoch, watchers
