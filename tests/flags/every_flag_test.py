@@ -74,7 +74,7 @@ ROWS = {
     "learning_rate": ({"1": 1.0, "1e-4": 1e-4}, (*_SHARES, "0", "-1")),
     "learning_rate_scaling": ({"sqrt": "sqrt"}, ("", "square")),
     "lr_range_test": (_SWITCH, _NO_SWITCH),
-    "warmup_epochs": ({"2.5": 2.5, "0": 0.0}, (*_SHARES, "-1", "60")),
+    "warmup_epochs": ({"2.5": 2.5, "0": 0.0}, (*_SHARES, "-1", "80")),
     "weight_decay": ({"1e-4": 1e-4, "0": 0.0}, (*_SHARES, "-1")),
     "momentum": ({"0.5": 0.5, "0": 0.0}, (*_SHARES, "1")),
     "lineareval_while_pretraining": ({"false": False} | _SWITCH, _NO_SWITCH),

@@ -61,10 +61,10 @@ class TestRecipe:
         }.items():
             assert values[name] == value
 
-    def test_digits_train_for_300_steps(self):
+    def test_digits_train_for_400_steps(self):
         values = _filled("digits", 8, 1437)
         per_epoch = 1437 // values["train_batch_size"]
-        assert values["train_epochs"] * per_epoch == 300
+        assert values["train_epochs"] * per_epoch == 400
         assert values["model_dir"] == "runs/digits"
 
 
