@@ -2,14 +2,18 @@
 
 import tensorflow as tf
 
+from simclr_keras import blockwise
 from simclr_keras import distribution
 
 # Squared norms are floored here before the reciprocal root, as Google's code
 # does: a zero projection stays zero and its gradient stays finite.
 _EPSILON = 1e-12
 
+# Bytes of one replica's logits beyond which they are computed by blocks.
+_DENSE_BYTES = 64 * 2**20
 
-def nt_xent(z1, z2, temperature=0.1, hidden_norm=True):
+
+def nt_xent(z1, z2, temperature=0.1, hidden_norm=True, block_size=None):
     """Normalised temperature-scaled cross entropy, mean over all views.
 
     For a view i with partner j (SimCLR, eq. 1, arXiv:2002.05709)
@@ -25,21 +29,55 @@ def nt_xent(z1, z2, temperature=0.1, hidden_norm=True):
     replicas and the mean is over this replica's own views: the average over
     replicas is the loss of the global batch.
 
+    There are two routes to the same value and gradient: all 2B x 2G logits at
+    once, or `block_size` rows of them at a time (see `blockwise`), in memory
+    that grows with G instead of B G. The second one has no second derivative.
+
     Args:
         z1, z2: [B, D] projections of the first and the second view of the
             same images, any float dtype; computed in float32.
         temperature: float > 0, tau in the equation.
         hidden_norm: whether to l2-normalise the projections; if not, s is the
             inner product.
+        block_size: int >= 1, views whose logits are computed at a time, need
+            not divide B; None for all at once up to 64 MiB of logits, beyond
+            that (or if B is not known when a function is traced) for as many
+            as are fast.
 
     Returns:
         Scalar float32.
 
     Raises:
-        ValueError: if `temperature` is not positive or the shapes are not
-            two equal [B, D].
+        ValueError: if `temperature` or `block_size` is not positive or the
+            shapes are not two equal [B, D].
     """
-    return mean_cross_entropy(view_logits(z1, z2, temperature, hidden_norm))
+    return contrastive(z1, z2, temperature, hidden_norm, block_size)[0]
+
+
+def contrastive(z1, z2, temperature=0.1, hidden_norm=True, block_size=None):
+    """`nt_xent` with what is read off the same logits.
+
+    Args: as for `nt_xent`.
+
+    Returns:
+        Three scalars float32: the loss; `contrastive_accuracy` in [0, 1] and
+        `contrastive_entropy` in [0, ln G], without gradient.
+    """
+    _check(z1, z2, temperature, block_size)
+    if block_size is None and _fits(z1):
+        logits = view_logits(z1, z2, temperature, hidden_norm)
+        return (
+            mean_cross_entropy(logits),
+            contrastive_accuracy(logits),
+            tf.stop_gradient(contrastive_entropy(logits)),
+        )
+    # The root of the temperature on either side keeps the logits symmetric.
+    z1 = _prepared(z1, hidden_norm) / temperature**0.5
+    z2 = _prepared(z2, hidden_norm) / temperature**0.5
+    first, second, hit, entropy = map(
+        tf.reduce_mean, blockwise.cross_entropies(z1, z2, block_size)
+    )
+    return (first + second) / 2, hit, entropy
 
 
 def view_logits(z1, z2, temperature, hidden_norm=True):
@@ -126,11 +164,24 @@ def _first_column(num_rows):
     return distribution.replica_id() * num_rows
 
 
-def _check(z1, z2, temperature):
+def _fits(z):
+    """Whether this replica's 2B x 2G logits may be there at once."""
+    num_rows = tf.convert_to_tensor(z).shape[0]
+    if num_rows is None:
+        return False
+    return 16 * num_rows**2 * distribution.num_replicas() <= _DENSE_BYTES
+
+
+def _check(z1, z2, temperature, block_size=None):
     if not temperature > 0:
         raise ValueError(
             "`temperature` must be greater than 0. "
             f"Received: temperature={temperature}"
+        )
+    if block_size is not None and block_size < 1:
+        raise ValueError(
+            "`block_size` must be at least 1, or None. "
+            f"Received: block_size={block_size}"
         )
     shapes = [tf.convert_to_tensor(z).shape for z in (z1, z2)]
     if shapes[0].rank != 2 or not shapes[0].is_compatible_with(shapes[1]):
