@@ -39,8 +39,10 @@ _PUBLIC = {
 }
 _MODULES = (
     "callbacks",
+    "cluster",
     "data",
     "diagnostics",
+    "distribution",
     "evaluation",
     "export",
     "flags",

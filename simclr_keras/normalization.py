@@ -126,6 +126,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return tf.convert_to_tensor(gamma), tf.convert_to_tensor(beta)
 
     def _move(self, average, value):
+        if self.compute_dtype == "float16":
+            # A step that overflows is skipped; so are its statistics.
+            finite = tf.reduce_all(tf.math.is_finite(value))
+            value = tf.where(finite, value, tf.convert_to_tensor(average))
         average.assign(average * self.momentum + value * (1.0 - self.momentum))
 
 

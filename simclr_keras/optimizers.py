@@ -5,6 +5,8 @@ import re
 import keras
 import tensorflow as tf
 
+from simclr_keras import distribution
+
 # Google's `eeta`.
 _TRUST_COEFFICIENT = 0.001
 
@@ -187,6 +189,29 @@ def optimizer(name, learning_rate, momentum=0.9, weight_decay=1e-6):
         '`name` must be one of "lars", "momentum", "adam", "adamw". '
         f"Received: name={name!r}"
     )
+
+
+def clip_after_sum(optimizer, gradients):
+    """Gradients of one replica, such that the sum over replicas is clipped.
+
+    Keras clips what each replica hands in and adds up afterwards, which is
+    another direction and up to as many times as long as there are replicas.
+
+    Args:
+        optimizer: Keras optimizer; if it does not clip, nothing is done.
+        gradients: list of tensors or None, scaled by `optimizer.scale_loss`.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    clips = inner.clipnorm or inner.global_clipnorm or inner.clipvalue
+    replicas = distribution.num_replicas()
+    if replicas == 1 or not clips:
+        return gradients
+    scale = optimizer.scale_loss(1.0)
+    clipped = inner._clip_gradients(
+        [g if g is None else distribution.total(g) / scale for g in gradients]
+    )
+    # A share of what is clipped already is too short for Keras to clip again.
+    return [g if g is None else g * (scale / replicas) for g in clipped]
 
 
 def _check_range(name, value, inside, rule):

@@ -8,6 +8,8 @@ from simclr_keras import distribution
 from simclr_keras import gradient_cache
 from simclr_keras import heads
 from simclr_keras import losses
+from simclr_keras import metrics
+from simclr_keras import optimizers
 from simclr_keras import preprocessing
 
 # Google's code sums the loss over both directions, `nt_xent` averages over
@@ -94,12 +96,13 @@ class SimCLR(keras.Model):
         self.seed = seed
         self._head_outputs = heads.head_outputs(projection_head)
         self.linear_probe = None
-        self._trackers = {name: keras.metrics.Mean(name=name) for name in _LOGS}
+        self.worker_flag = None
+        self._trackers = {name: metrics.GlobalMean(name) for name in _LOGS}
         if num_classes is not None:
             read = self._head_outputs.output_shape[ft_proj_selector][-1]
             self.linear_probe = heads.linear_probe(read, num_classes)
             self._trackers |= {
-                name: keras.metrics.Mean(name=name) for name in _PROBE_LOGS
+                name: metrics.GlobalMean(name) for name in _PROBE_LOGS
             }
         self.built = True
 
@@ -181,14 +184,17 @@ class SimCLR(keras.Model):
                 [weight.value for weight in weights],
                 parts.shape[0],
             )
-        self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
-        return self._logs() | {"learning_rate": learning_rate}
+        self._apply(gradients, weights)
+        logs = self._logs() | {"learning_rate": learning_rate}
+        if self.worker_flag is not None:
+            logs["interrupted"] = self.worker_flag.count()
+        return distribution.logs(logs)
 
     def test_step(self, data):
         images, labels = _unpack(data)
         h = self.encoder(self.views(images, step=-1), training=False)
         self._both_losses(h, labels, training=False)
-        return self._logs()
+        return distribution.logs(self._logs())
 
     def _global_views(self, images, batch_size, first=0):
         """This step's views of some of the replica's images, `first` on.
@@ -235,21 +241,46 @@ class SimCLR(keras.Model):
         loss = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
         # Over all rows, labelled or not, so that replicas with unequally many
         # labels still add up to the global batch.
-        loss = tf.reduce_mean(loss * labelled)
+        objective = tf.reduce_mean(loss * labelled)
         own = tf.gather(logits, targets[:, None], batch_dims=1)
         better = tf.reduce_sum(tf.cast(logits > own, tf.int32), axis=1)
         self._track(
             labelled,
-            probe_loss=loss / tf.maximum(tf.reduce_mean(labelled), 1e-12),
+            probe_loss=loss,
             probe_top1=tf.cast(better < 1, tf.float32),
             probe_top5=tf.cast(better < 5, tf.float32),
         )
-        return loss
+        return objective
 
     def _track(self, sample_weight=None, **values):
-        for name, value in values.items():
-            weight = sample_weight if value.shape.rank else None
+        """Adds means over all replicas to the metrics: of scalars, which
+        count once, or of [n] values weighted by `sample_weight` [n]."""
+        weight = tf.ones([1]) if sample_weight is None else sample_weight
+        sums = [tf.reduce_sum(value * weight) for value in values.values()]
+        *sums, count = tf.unstack(
+            distribution.total(tf.stack([*sums, tf.reduce_sum(weight)]))
+        )
+        for name, value in zip(values, sums, strict=True):
+            value = tf.math.divide_no_nan(value, count)
+            weight = 1.0 if sample_weight is None else count
+            if self._scales_loss():
+                # The scaler skips a step that overflows; so do the means.
+                finite = tf.math.is_finite(value)
+                value = tf.where(finite, value, 0.0)
+                weight = tf.where(finite, weight, 0.0)
             self._trackers[name].update_state(value, sample_weight=weight)
+
+    def _scales_loss(self):
+        return isinstance(
+            getattr(self, "optimizer", None),
+            keras.optimizers.LossScaleOptimizer,
+        )
+
+    def _apply(self, gradients, weights):
+        if self._scales_loss():
+            gradients = distribution.spread_overflow(gradients)
+        gradients = optimizers.clip_after_sum(self.optimizer, gradients)
+        self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
 
     def _logs(self):
         return {name: m.result() for name, m in self._trackers.items()}
@@ -291,7 +322,10 @@ _PROBE_LOGS = ("probe_loss", "probe_top1", "probe_top5")
 def _embedding_std(h):
     unit = tf.math.l2_normalize(tf.cast(h, tf.float32), axis=1)
     width = tf.cast(tf.shape(h)[1], tf.float32)
-    return tf.reduce_mean(tf.math.reduce_std(unit, axis=0)) * tf.sqrt(width)
+    center = distribution.mean(tf.reduce_mean(unit, axis=0))
+    spread = tf.reduce_mean(tf.square(unit - center), axis=0)
+    std = tf.sqrt(distribution.mean(spread))
+    return tf.reduce_mean(std) * tf.sqrt(width)
 
 
 def _unpack(data):
