@@ -15,7 +15,15 @@ command line is answered at once; nothing in the library reads a flag.
 from simclr_keras.flags.command_line import parse
 from simclr_keras.flags.command_line import refuse
 from simclr_keras.flags.settings import Resolved
+from simclr_keras.flags.settings import check_replicas
 from simclr_keras.flags.settings import resolve
 from simclr_keras.flags.settings import snapshot
 
-__all__ = ["Resolved", "parse", "refuse", "resolve", "snapshot"]
+__all__ = [
+    "Resolved",
+    "check_replicas",
+    "parse",
+    "refuse",
+    "resolve",
+    "snapshot",
+]

@@ -10,7 +10,26 @@ _PRECISION = definitions.choice(
     "float32. bfloat16 is the faster one on TPUs, recent GPUs and CPUs with "
     "AVX-512 BF16; float16 scales the loss against underflow.",
 )
-_USE_TPU = definitions.switch("use_tpu", False, "Train on a Cloud TPU.")
+_STRATEGY = definitions.choice(
+    "strategy",
+    "auto",
+    ["auto", "one", "mirrored", "multi_worker", "tpu"],
+    "Replicas of the model. one: one device. mirrored: several GPUs of this "
+    "host. multi_worker: all of the hosts that TF_CONFIG names. tpu: a Cloud "
+    "TPU. auto: multi_worker if TF_CONFIG names several, else mirrored if "
+    "this host has several GPUs, else one. The result is the same up to "
+    "rounding, with --global_bn.",
+)
+_DEVICES = definitions.integer(
+    "devices",
+    0,
+    "GPUs of this host to use; 0 for all. Without a GPU, replicas that share "
+    "the CPU, which is no faster: to try things out.",
+    minimum=0,
+)
+_USE_TPU = definitions.switch(
+    "use_tpu", False, "Train on a Cloud TPU: Google's name for --strategy=tpu."
+)
 _TPU_NAME = definitions.text(
     "tpu_name", None, "Name of the Cloud TPU, or its grpc:// address."
 )
@@ -29,6 +48,17 @@ _POLICIES = {
     "bfloat16": "mixed_bfloat16",
     "float16": "mixed_float16",
 }
+
+
+def strategy():
+    """Arguments of `distribution.strategy`."""
+    return {
+        "name": "tpu" if _USE_TPU.value else _STRATEGY.value,
+        "devices": _DEVICES.value,
+        "tpu_name": _MASTER.value or _TPU_NAME.value,
+        "tpu_zone": _TPU_ZONE.value,
+        "gcp_project": _GCP_PROJECT.value,
+    }
 
 
 def dtype_policy():

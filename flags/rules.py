@@ -23,9 +23,11 @@ _SILENCED = (
     (("momentum",), "optimizer", lambda name: name in ("adam", "adamw")),
     (
         ("tpu_name", "tpu_zone", "gcp_project", "master"),
-        "use_tpu",
-        lambda use: not use,
+        "strategy",
+        lambda name: name != "tpu",
     ),
+    (("tpu_name",), "master", bool),
+    (("devices",), "strategy", lambda name: name in ("one", "tpu")),
     (
         ("evaluations", "labels_per_class", "label_draws"),
         "mode",
@@ -53,6 +55,8 @@ _SILENCED = (
 
 def silenced(values):
     """Flags without effect -> the flag whose value takes it from them."""
+    if values["use_tpu"]:
+        values = values | {"strategy": "tpu"}
     return {
         name: cause
         for names, cause, silences in _SILENCED
@@ -68,6 +72,25 @@ def problems(values, given):
         *_missing_paths(values, given),
         *_out_of_order(values),
     ]
+
+
+def replica_problems(values, num_replicas):
+    """One message per size that so many replicas cannot share."""
+    batch, size = values["train_batch_size"], values["micro_batch_size"]
+    share, rest = divmod(batch, num_replicas)
+    if rest:
+        sizes = [n * num_replicas for n in (share, share + 1) if n]
+        # NT-Xent needs two images.
+        nearest = " and ".join(str(n) for n in sizes if n > 1)
+        yield (
+            f"flag --train_batch_size={batch}: must be a multiple of "
+            f"{num_replicas}, the number of replicas; nearest: {nearest}"
+        )
+    elif size and share % size:
+        yield (
+            f"flag --micro_batch_size={size}: must divide {share}, the share "
+            f"of each of {num_replicas} replicas of --train_batch_size={batch}"
+        )
 
 
 def warnings(values):
@@ -126,6 +149,11 @@ def _missing_paths(values, given):
 
 
 def _out_of_order(values):
+    if values["use_tpu"] and values["strategy"] not in ("auto", "tpu"):
+        yield (
+            "flag --use_tpu=true: must be false with "
+            f"{_assigned(values, 'strategy')}"
+        )
     block = values["fine_tune_after_block"]
     if block > -1 and values["train_mode"] == "pretrain":
         yield (

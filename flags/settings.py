@@ -26,6 +26,14 @@ _UNSEEN = frozenset(
         "keep_checkpoint_max",
         "train_summary_steps",
         "lr_range_test",
+        # Replicas compute what one would, up to rounding.
+        "strategy",
+        "devices",
+        "use_tpu",
+        "tpu_name",
+        "tpu_zone",
+        "gcp_project",
+        "master",
     }
 )
 # only what is done after training.
@@ -85,11 +93,17 @@ class Resolved:
         return [
             f"--{name} was {catalogue.as_text(before[name])} and is "
             f"{catalogue.as_text(value)}"
+            for name, value in self.training().items()
+            if name in before and before[name] != value
+        ]
+
+    def training(self):
+        """The values that decide what training computes, by flag name."""
+        return {
+            name: value
             for name, (value, _) in self.settings.items()
             if name not in _UNSEEN | _AFTERWARDS
-            and name in before
-            and before[name] != value
-        ]
+        }
 
     def same_as(self, before):
         """Whether a run with the values `before` did what this one would."""
@@ -178,6 +192,13 @@ def resolve(given, *, image_size=None, num_examples=None, smallest_class=None):
         },
         rules.warnings(values) + unsupported.notes(values),
     )
+
+
+def check_replicas(num_replicas):
+    """Exits with code 2 if so many replicas cannot share the batch."""
+    found = list(rules.replica_problems(catalogue.values(), num_replicas))
+    if found:
+        command_line.refuse(*found)
 
 
 def snapshot(path):

@@ -10,7 +10,6 @@ NOT_YET = {
     "mode": (("train", "train_then_eval"), "evaluating another run"),
     "train_mode": (("pretrain",), "fine-tuning"),
     "checkpoint": ((None,), "starting from other weights"),
-    "use_tpu": ((False,), "training on a TPU"),
 }
 
 # Of no influence on any result, so that commands which set them still run.

@@ -106,15 +106,22 @@ ROWS = {
         {"bfloat16": "bfloat16", "float16": "float16", "float32": "float32"},
         ("", "half", "bf16"),
     ),
-    "use_tpu": ({"false": False}, (*_NO_SWITCH, "true")),
-    "tpu_name": ({}, ("", "tpu-1")),
-    "tpu_zone": ({}, ("", "europe-west4-a")),
-    "gcp_project": ({}, ("", "project")),
-    "master": ({}, ("", "grpc://10.0.0.1:8470")),
+    "strategy": (
+        {
+            name: name
+            for name in ("tpu", "mirrored", "multi_worker", "one", "auto")
+        },
+        ("", "gpu"),
+    ),
+    "devices": ({"2": 2, "0": 0}, _COUNTS),
+    "use_tpu": (_SWITCH, _NO_SWITCH),
+    "tpu_name": ({"tpu-1": "tpu-1"}, ("",)),
+    "tpu_zone": ({"europe-west4-a": "europe-west4-a"}, ("",)),
+    "gcp_project": ({"project": "project"}, ("",)),
+    "master": ({"grpc://10.0.0.1:8470": "grpc://10.0.0.1:8470"}, ("",)),
 }
 _UNUSED_YET = {
     "train_mode",
-    "use_tpu",
     "fine_tune_after_block",
     *unsupported.WITHOUT_EFFECT,
 }
@@ -122,6 +129,10 @@ _UNUSED_YET = {
 _BESIDE = {
     "data_dir": ["--dataset=cifar10"],
     "download": ["--dataset=cifar10"],
+    "tpu_name": ["--strategy=tpu"],
+    "tpu_zone": ["--use_tpu"],
+    "gcp_project": ["--strategy=tpu"],
+    "master": ["--strategy=tpu"],
 }
 _GOOD = [
     (name, text, value)

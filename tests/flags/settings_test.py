@@ -189,3 +189,31 @@ class TestSnapshot:
         with pytest.raises(OSError, match="No space"):
             settings.snapshot(path)
         assert path.read_text() == "old"
+
+
+class TestReplicas:
+    def problem(self, parse, capsys, num_replicas, *arguments):
+        parse(*arguments)
+        with pytest.raises(SystemExit) as exit_info:
+            settings.check_replicas(num_replicas)
+        assert exit_info.value.code == 2
+        return capsys.readouterr().err.splitlines()[0]
+
+    def test_a_batch_that_they_share(self, parse):
+        parse("--train_batch_size=96", "--micro_batch_size=16")
+        settings.check_replicas(1)
+        settings.check_replicas(3)
+
+    def test_a_batch_that_they_cannot_share(self, parse, capsys):
+        problem = self.problem(parse, capsys, 3, "--train_batch_size=100")
+        assert problem.endswith(
+            "flag --train_batch_size=100: must be a multiple of 3, the number "
+            "of replicas; nearest: 99 and 102"
+        )
+        problem = self.problem(parse, capsys, 8, "--train_batch_size=4")
+        assert problem.endswith("nearest: 8")
+
+    def test_micro_batches_that_do_not_divide_a_share(self, parse, capsys):
+        arguments = "--train_batch_size=96", "--micro_batch_size=32"
+        problem = self.problem(parse, capsys, 2, *arguments)
+        assert "flag --micro_batch_size=32: must divide 48, the" in problem
