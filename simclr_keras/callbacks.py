@@ -39,11 +39,11 @@ class Throughput:
 
     def values(self):
         elapsed = max(time.perf_counter() - self._began, 1e-9)
-        waited = self._wait_seconds() - self._waited
-        return {
-            "images_per_second": self._steps * self.batch_size / elapsed,
-            "data_wait": min(waited / elapsed, 1.0),
-        }
+        values = {"images_per_second": self._steps * self.batch_size / elapsed}
+        if self.wait_clock is not None:
+            waited = self._wait_seconds() - self._waited
+            values["data_wait"] = min(waited / elapsed, 1.0)
+        return values
 
     def _wait_seconds(self):
         return self.wait_clock.seconds if self.wait_clock else 0.0
@@ -106,11 +106,10 @@ class ProgressBar(keras.callbacks.Callback):
 
     def text(self, logs):
         rate = self.rate.values()
-        parts = [
-            f"{rate['images_per_second']:.0f} images/s",
-            f"data wait {rate['data_wait']:.0%}",
-            f"loss {logs['loss']:.3f} (chance {self.chance:.2f})",
-        ]
+        parts = [f"{rate['images_per_second']:.0f} images/s"]
+        if "data_wait" in rate:
+            parts.append(f"data wait {rate['data_wait']:.0%}")
+        parts.append(f"loss {logs['loss']:.3f} (chance {self.chance:.2f})")
         if "probe_top1" in logs:
             parts.append(f"probe {logs['probe_top1']:.1%}")
         return ", ".join(parts)
@@ -178,8 +177,12 @@ class MetricsLog(keras.callbacks.Callback):
             self._write(logs)
 
     def _write(self, logs):
-        values = {name: float(value) for name, value in logs.items()}
-        values |= self.rate.values()
+        values = {
+            name: float(value)
+            for name, value in logs.items()
+            if name != "interrupted"
+        }
+        values |= self.rate.values() | skipped_steps(self.model, self.done)
         line = {"step": self.done, "epoch": self.epoch, **values}
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
@@ -241,13 +244,19 @@ class StopAtSignal(keras.callbacks.Callback):
     second Ctrl-C does not wait for it. Must be the last callback, for the
     others to have seen that step.
 
+    With several workers, a signal to any of them stops all after the same
+    step: the model tells by `interrupted` in its logs.
+
     Args:
         saver: `SaveCheckpoint`.
+        worker_flag: `distribution.WorkerFlag` that the model counts; None
+            where there is one worker.
     """
 
-    def __init__(self, saver):
+    def __init__(self, saver, worker_flag=None):
         super().__init__()
         self.saver = saver
+        self.worker_flag = worker_flag
         self._received = None
         self._handlers = {}
 
@@ -260,14 +269,34 @@ class StopAtSignal(keras.callbacks.Callback):
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
+    def on_train_batch_begin(self, batch, logs=None):
+        if self.worker_flag is not None and self._received is not None:
+            self.worker_flag.set()
+
     def on_train_batch_end(self, batch, logs=None):
-        if self._received is not None:
+        if self.worker_flag is None:
+            stop = self._received is not None
+        else:
+            stop = logs["interrupted"] > 0
+        if stop:
             self.saver.save()
-            raise Interrupted(self._received)
+            raise Interrupted(self._received or signal.SIGTERM)
 
     def _receive(self, number, frame):
         self._received = number
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def skipped_steps(model, done):
+    """How many of the `done` steps the loss scaler of float16 has skipped.
+
+    Returns:
+        {"skipped_steps": int}; without a loss scaler, nothing.
+    """
+    optimizer = getattr(model, "optimizer", None)
+    if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        return {}
+    return {"skipped_steps": done - int(optimizer.iterations.numpy())}
 
 
 class NonFiniteLoss(RuntimeError):
@@ -277,18 +306,40 @@ class NonFiniteLoss(RuntimeError):
 class StopAtNonFiniteLoss(keras.callbacks.Callback):
     """Raises `NonFiniteLoss` at the step where the loss stops being finite.
 
+    In float16 the loss scaler skips a step that overflows and halves its
+    scale, so that only `MAX_SKIPPED` skipped steps in a row are an end.
+
     Keras' own `TerminateOnNaN` says neither the step nor the learning rate.
 
     Args:
         first_step: updates done before.
     """
 
+    # The scale starts at 2 ** 15; where 2 ** -5 is too much, it is not to
+    # blame.
+    MAX_SKIPPED = 20
+
     def __init__(self, first_step):
         super().__init__()
         self.done = first_step
+        self._in_a_row = self._skipped = 0
+
+    def on_train_begin(self, logs=None):
+        self._skipped = self._count()
+
+    def _count(self):
+        return skipped_steps(self.model, self.done).get("skipped_steps", 0)
 
     def on_train_batch_end(self, batch, logs=None):
         self.done += 1
+        skipped = self._count()
+        self._in_a_row = self._in_a_row + 1 if skipped > self._skipped else 0
+        self._skipped = skipped
+        if self._in_a_row == self.MAX_SKIPPED:
+            raise NonFiniteLoss(
+                f"gradients were not finite in {self._in_a_row} steps in a "
+                f"row, up to step {self.done}"
+            )
         if not math.isfinite(logs["loss"]):
             raise NonFiniteLoss(
                 f"the loss is {logs['loss']} at step {self.done}, with "

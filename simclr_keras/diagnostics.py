@@ -106,6 +106,8 @@ class Diagnostics(keras.callbacks.Callback):
             self._say("chance", _chance(self.done, loss, self.chance, rate))
 
     def _watch_waiting(self):
+        if self._rate.wait_clock is None:
+            return
         # The first step traces the graph; it says nothing about speed.
         if self._timed is None or self._timed == WINDOW:
             share = self._rate.values()["data_wait"]

@@ -74,12 +74,15 @@ class Checkpoints:
     Args:
         folder: where they lie; made on the first save.
         max_to_keep: how many of the newest stay.
+        read_only: whether another process writes and removes them, so that
+            `save` does nothing.
         **trackables: what is saved, e.g. `model=..., optimizer=...`.
     """
 
-    def __init__(self, folder, max_to_keep=5, **trackables):
+    def __init__(self, folder, max_to_keep=5, read_only=False, **trackables):
         self.folder = pathlib.Path(folder)
         self.max_to_keep = max_to_keep
+        self.read_only = read_only
         self._checkpoint = tf.train.Checkpoint(**trackables)
 
     def steps(self):
@@ -94,6 +97,8 @@ class Checkpoints:
             OSError: if it cannot be written, as on a full disk; those there
                 are stay.
         """
+        if self.read_only:
+            return
         temporary = self.folder / f".step_{step}.{os.getpid()}"
         try:
             self._write(temporary)
@@ -115,8 +120,9 @@ class Checkpoints:
             Its step, or 0 if there is none.
         """
         # What a killed run was writing; none writes while this one starts.
-        for partial in self.folder.glob(".step_*"):
-            shutil.rmtree(partial)
+        if not self.read_only:
+            for partial in self.folder.glob(".step_*"):
+                shutil.rmtree(partial)
         newest = self.newest()
         if newest is None:
             return 0

@@ -144,6 +144,31 @@ class TestStopAtSignal:
         assert stop.saver.saves == 1
         assert signal.getsignal(number) is before
 
+    def test_stops_when_any_worker_was_asked_to(self):
+        class Flag:
+            times_set = 0
+
+            def set(self):
+                self.times_set += 1
+
+        asked, other = (
+            callbacks.StopAtSignal(self.Saver(), Flag()) for _ in range(2)
+        )
+        with asked:
+            os.kill(os.getpid(), signal.SIGINT)
+        for stop in (asked, other):
+            stop.on_train_batch_begin(0)
+            # Set during the step, the flag counts in the next one.
+            stop.on_train_batch_end(0, {"interrupted": 0.0})
+            stop.on_train_batch_begin(1)
+            with pytest.raises(callbacks.Interrupted) as raised:
+                stop.on_train_batch_end(1, {"interrupted": 1.0})
+            assert stop.saver.saves == 1
+            received = signal.SIGINT if stop is asked else signal.SIGTERM
+            assert raised.value.number == received
+        assert asked.worker_flag.times_set == 2
+        assert other.worker_flag.times_set == 0
+
     def test_a_second_ctrl_c_does_not_wait(self):
         with callbacks.StopAtSignal(self.Saver()) as stop:
             os.kill(os.getpid(), signal.SIGINT)
@@ -156,3 +181,31 @@ def test_stops_at_a_loss_that_is_not_finite():
     stop = callbacks.StopAtNonFiniteLoss(first_step=6)
     with pytest.raises(callbacks.NonFiniteLoss, match="nan at step 7, with"):
         play(stop, 6, 1, logs=LOGS | {"loss": float("nan")})
+
+
+class TestSkippedSteps:
+    def model(self):
+        model = keras.Sequential([keras.Input([1]), keras.layers.Dense(1)])
+        model.compile(
+            keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD())
+        )
+        model.optimizer.build(model.trainable_variables)
+        return model
+
+    def test_are_those_without_an_update(self):
+        model = self.model()
+        model.optimizer.iterations.assign(5)
+        assert callbacks.skipped_steps(model, 7) == {"skipped_steps": 2}
+        model.compile("sgd")
+        assert callbacks.skipped_steps(model, 7) == {}
+
+    def test_only_many_in_a_row_end_the_run(self):
+        stop = callbacks.StopAtNonFiniteLoss(first_step=0)
+        stop.set_model(self.model())
+        stop.on_train_begin()
+        play(stop, 0, stop.MAX_SKIPPED - 1)
+        stop.model.optimizer.iterations.assign_add(1)
+        stop.on_train_batch_end(0, LOGS)
+        play(stop, 0, stop.MAX_SKIPPED - 1)
+        with pytest.raises(callbacks.NonFiniteLoss, match="20 steps in a row"):
+            play(stop, 0, 1)
