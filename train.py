@@ -9,6 +9,7 @@ encoder, head and loss, train, evaluate the frozen encoder, export.
 import os
 import shlex
 import sys
+import zlib
 
 # TensorFlow's start-up notices bury what the run itself has to say.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -16,6 +17,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 import simclr_keras
+from simclr_keras import cluster
 from simclr_keras import data
 from simclr_keras import flags
 from simclr_keras import run_directory
@@ -33,6 +35,7 @@ from simclr_keras.flags import run as run_flags
 def main(argv=None):
     """Runs what the command line asks for."""
     given = flags.parse(argv)
+    strategy = devices()
     source = open_source()
     settings = flags.resolve(
         given,
@@ -42,21 +45,58 @@ def main(argv=None):
     )
     print(data.describe(source))
     print("\n".join(settings.lines()))
+    if strategy is not None:
+        flags.check_replicas(strategy.num_replicas_in_sync)
+        print(f"replicas: {strategy.num_replicas_in_sync}")
     if optimization_flags.lr_range_test():
-        lr_range_test(build(source), source)
+        if is_chief():
+            lr_range_test(build(source), source)
         return
     directory = claim(settings, source)
     if directory is None:
         return
     model_dir = directory.path
     train, evaluate = run_flags.mode()
-    model = build(source)
+    model = build(source, strategy)
     if train:
-        pretrain(model, source, model_dir)
+        agree = zlib.crc32(
+            repr((settings.training(), source.fingerprint)).encode()
+        )
+        pretrain(model, source, model_dir, strategy, agree)
+    if not is_chief():
+        return
+    if strategy is not None:
+        model = on_one_device(model, source)
     probe = measure(model, source, model_dir) if evaluate else None
     if export_flags.export():
         export(model, probe, source, model_dir)
     directory.write_config(config(settings, source), finished=True)
+
+
+def devices():
+    """The strategy for this process; None for one device.
+
+    Of several workers, all but the chief print only what goes wrong.
+    """
+    arguments = device_flags.strategy()
+    name = arguments["name"]
+    try:
+        if cluster.strategy_name(name, arguments["devices"]) == "one":
+            return None
+        if not is_chief():
+            worker = cluster.cluster()
+            print(
+                f"worker {worker.index} of {worker.num_workers}: see worker 0"
+            )
+            sys.stdout = open(os.devnull, "w")
+        return simclr_keras.distribution.strategy(**arguments)
+    except ValueError as error:
+        flags.refuse(f"flag --strategy={name}: {error}")
+
+
+def is_chief():
+    """Whether this process is the one that writes."""
+    return cluster.cluster().is_chief
 
 
 def open_source():
@@ -78,6 +118,10 @@ def claim(settings, source):
             f"flag --model_dir={path}: must not be the folder of the images"
         )
     directory = run_directory.RunDirectory(path)
+    if not is_chief():
+        before = None if run_flags.overwrite() else directory.config()
+        finished = before and is_finished(settings, directory, before)
+        return None if finished else directory
     try:
         directory.lock()
         if run_flags.overwrite():
@@ -138,12 +182,25 @@ def config(settings, source):
     }
 
 
-def build(source):
+def build(source, strategy=None):
     """Encoder, projection head and augmentation, ready to `fit`."""
     import keras  # Only now: a mistake was answered without TensorFlow.
 
     keras.utils.set_random_seed(run_flags.seed())
     keras.config.set_dtype_policy(device_flags.dtype_policy())
+    with simclr_keras.distribution.scope(strategy):
+        return model_of(source)
+
+
+def on_one_device(model, source):
+    """A copy that evaluation and export can use without the replicas."""
+    copy = build(source)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def model_of(source):
+    """The compiled model that the flags describe."""
     encoder = simclr_keras.resnet(**model_flags.resnet())
     head = simclr_keras.projection_head(
         features=encoder.output_shape[-1], **model_flags.projection_head()
@@ -185,52 +242,87 @@ def total_steps(num_examples):
     )
 
 
-def pretrain(model, source, model_dir):
-    """Trains until the last step, from the last checkpoint on if any."""
+def pretrain(model, source, model_dir, strategy, agree):
+    """Trains until the last step, from the last checkpoint on if any.
+
+    Args:
+        strategy: that of the model, or None.
+        agree: int, equal on workers that are to compute the same.
+    """
     split, batch_size = source.pretrain, optimization_flags.train_batch_size()
     steps_per_epoch = data.pipelines.steps_per_epoch(split, batch_size)
     last_step = total_steps(split.num_examples)
     checkpoints = simclr_keras.training_state.Checkpoints(
         model_dir / "checkpoints",
         run_flags.keep_checkpoint_max(),
+        read_only=not is_chief(),
         **simclr_keras.training_state.state(model),
     )
     first_step = checkpoints.restore()
+    distribution = simclr_keras.distribution
+    agree = (agree + first_step) % 2**31
+    if not distribution.equal_on_all_workers(strategy, agree):
+        flags.refuse(
+            f"flag --model_dir={model_dir}: workers differ in their flags, "
+            "their images, or the checkpoint they found there; all need the "
+            "same command, and --model_dir on storage that they share"
+        )
     if first_step:
         print(f"resuming at step {first_step} of {last_step}")
     elif run_flags.init_from():
         init_from(model)
-    clock = data.pipelines.WaitClock()
+    # Under a strategy, which prefetches by itself, nobody sees the waiting.
+    clock = data.pipelines.WaitClock() if strategy is None else None
 
     def batches(step, num_steps):
-        return data.pipelines.timed(
-            pretraining_batches(split, step, num_steps), clock
+        dataset = distribution.per_replica(
+            strategy,
+            lambda *replicas: pretraining_batches(
+                split, step, num_steps, replicas
+            ),
         )
+        return data.pipelines.timed(dataset, clock) if clock else dataset
 
     callbacks = simclr_keras.callbacks
     saver = callbacks.SaveCheckpoint(
         checkpoints, first_step, run_flags.checkpoint_period(steps_per_epoch)
     )
-    signals = callbacks.StopAtSignal(saver)
-    watchers = [
-        callbacks.ProgressBar(last_step, first_step, batch_size, clock),
-        callbacks.MetricsLog(
-            model_dir, first_step, run_flags.summary_period(), batch_size, clock
-        ),
-        callbacks.StopAtNonFiniteLoss(first_step),
-        diagnostics(split, steps_per_epoch, first_step, clock),
-        saver,
-        signals,
-    ]
+    model.worker_flag = distribution.worker_flag(strategy)
+    signals = callbacks.StopAtSignal(saver, model.worker_flag)
+    watchers = [callbacks.StopAtNonFiniteLoss(first_step), saver, signals]
+    if is_chief():
+        watchers = [
+            callbacks.ProgressBar(last_step, first_step, batch_size, clock),
+            callbacks.MetricsLog(
+                model_dir,
+                first_step,
+                run_flags.summary_period(),
+                batch_size,
+                clock,
+            ),
+            diagnostics(split, steps_per_epoch, first_step, clock),
+            *watchers,
+        ]
     try:
-        if first_step < last_step:
+        if first_step < last_step and is_chief():
             check_first_batch(model, split, first_step)
-        with signals, data.pipelines.damaged_files_named(split):
+        with (
+            signals,
+            data.pipelines.damaged_files_named(split),
+            distribution.lost_workers_named(strategy),
+        ):
             simclr_keras.training.fit(
                 model, batches, first_step, last_step, steps_per_epoch, watchers
             )
         saver.save()
-        simclr_keras.save_encoder(model, model_dir / "encoder.keras")
+        skipped = callbacks.skipped_steps(model, saver.done)
+        if skipped.get("skipped_steps"):
+            print(
+                f"{skipped['skipped_steps']} steps overflowed in float16 and "
+                "were skipped"
+            )
+        if is_chief():
+            simclr_keras.save_encoder(model, model_dir / "encoder.keras")
     except callbacks.NonFiniteLoss as error:
         stop(
             checkpoints,
@@ -244,12 +336,13 @@ def pretrain(model, source, model_dir):
         stop(checkpoints, f"{error}. When that is mended, go on: {command()}")
 
 
-def pretraining_batches(split, step, num_steps):
+def pretraining_batches(split, step, num_steps, replicas=(1, 0, 1)):
     """`num_steps` batches of a split, from that of `step` on."""
     return data.pipelines.pretraining(
         split,
         first_step=step,
         num_steps=num_steps,
+        replicas=replicas,
         **augmentation_flags.pipeline(),
     )
 
