@@ -220,12 +220,13 @@ class SimCLR(keras.Model):
         """NT-Xent and the probe's loss, with all metrics updated on the way."""
         *hidden, z = self._head_outputs(h, training=training)
         z1, z2 = tf.split(z, 2)
-        logits = losses.view_logits(z1, z2, self.temperature, self.hidden_norm)
-        loss = losses.mean_cross_entropy(logits)
+        loss, accuracy, entropy = losses.contrastive(
+            z1, z2, self.temperature, self.hidden_norm
+        )
         self._track(
             loss=loss,
-            contrastive_accuracy=losses.contrastive_accuracy(logits),
-            contrastive_entropy=losses.contrastive_entropy(logits),
+            contrastive_accuracy=accuracy,
+            contrastive_entropy=entropy,
             embedding_std=_embedding_std(h),
         )
         if self.linear_probe is None or labels is None:
