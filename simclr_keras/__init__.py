@@ -40,6 +40,7 @@ _PUBLIC = {
 _MODULES = (
     "callbacks",
     "cluster",
+    "conversion",
     "data",
     "diagnostics",
     "distribution",
