@@ -182,7 +182,8 @@ class Augmenter(seeded_layer.SeededLayer):
         augment = super().augment_images
         if _has_accelerator():
             return augment(images, transformations)
-        if self.jit_compile and not tf.executing_eagerly():
+        eager = tf.executing_eagerly()
+        if self.jit_compile and not eager:
             augment = self._compiled
         size = self.crop.image_size
         chunk = max(1, round(_CHUNK_PIXELS / size**2))
@@ -198,7 +199,8 @@ class Augmenter(seeded_layer.SeededLayer):
                 )
             ),
             tf.reshape(rows, [chunks, chunk]),
-            parallel_iterations=_PARALLEL_CHUNKS,
+            # TensorFlow warns where it cannot obey.
+            parallel_iterations=1 if eager else _PARALLEL_CHUNKS,
             fn_output_signature=tf.TensorSpec(
                 [chunk, size, size, 3], tf.float32
             ),
