@@ -23,6 +23,15 @@ _BESIDE = re.compile(
 )
 _LISTED = 5
 
+# What TensorFlow's reader raises on damaged files.
+_UNREADABLE = (
+    tf.errors.OpError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
+
 
 class Checkpoint:
     """A checkpoint, with our names for its variables.
@@ -94,7 +103,7 @@ class Checkpoint:
     def _whole(self, read, argument):
         try:
             return read(argument)
-        except (tf.errors.OpError, RuntimeError, ValueError) as error:
+        except _UNREADABLE as error:
             reason = str(getattr(error, "message", error)).splitlines()[0]
             raise _error(self.path, f"which is damaged ({reason})") from error
 
