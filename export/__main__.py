@@ -5,6 +5,7 @@ import os
 import pathlib
 import zipfile
 
+from simclr_keras import conversion
 from simclr_keras.export import versions
 from simclr_keras.flags import export_cli
 
@@ -12,22 +13,25 @@ from simclr_keras.flags import export_cli
 def main(argv=None):
     """Exports what the command line names; exits with code 2 on a mistake."""
     values = export_cli.parse(argv)
-    encoder = _existing("encoder", values["encoder"])
     probe = _existing("linear_probe", values["linear_probe"])
     image_size, output = values["image_size"], values["output"]
-    if values["model_dir"] is not None:
+    if values["model_dir"] is None:
+        encoder = _encoder(values["encoder"])
+    else:
         run = pathlib.Path(values["model_dir"])
         if not run.is_dir():
             export_cli.refuse(f"--model_dir={run}: no such directory")
         encoder = _existing("model_dir", run / "encoder.keras")
+        if not _is_keras_file(encoder):
+            export_cli.refuse(f"--model_dir: {encoder} is no .keras file")
         image_size = image_size or _image_size(run / "config.json")
         output = output or run / "saved_model"
         if probe is None and (run / "linear_probe.npz").is_file():
             probe = run / "linear_probe.npz"
-    if not _is_keras_file(encoder):
-        flag = "encoder" if values["encoder"] else "model_dir"
-        export_cli.refuse(f"--{flag}: {encoder} is no .keras file")
-    _export(encoder, probe, image_size, _version(output))
+    selector = values["ft_proj_selector"]
+    if selector is not None and _is_keras_file(encoder):
+        export_cli.refuse("--ft_proj_selector: only for Google's checkpoints")
+    _export(encoder, probe, image_size, _version(output), selector)
 
 
 def cli():
@@ -41,6 +45,19 @@ def _existing(flag, path):
     path = pathlib.Path(path)
     if not path.is_file():
         export_cli.refuse(f"--{flag}: there is no file {path}")
+    return path
+
+
+def _encoder(path):
+    """A .keras file, or a checkpoint of google-research/simclr."""
+    if _is_keras_file(path):
+        return pathlib.Path(path)
+    _, problem = conversion.search(path)
+    if problem is not None:
+        export_cli.refuse(
+            f"--encoder={path}: must be a .keras file or a checkpoint of "
+            f"google-research/simclr, received one {problem}"
+        )
     return path
 
 
@@ -78,15 +95,22 @@ def _version(output):
         )
 
 
-def _export(encoder_path, probe_path, image_size, path):
+def _export(encoder_path, probe_path, image_size, path, ft_proj_selector):
     # Only now: what is wrong with the flags is answered without waiting.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from simclr_keras.export import loading
     from simclr_keras.export import saved_model
 
     try:
-        encoder = loading.load_encoder(encoder_path)
         classifier, class_names = loading.load_probe(probe_path)
+        if _is_keras_file(encoder_path):
+            encoder = loading.load_encoder(encoder_path)
+        else:
+            encoder, supervised, recognised = loading.load_google(
+                encoder_path, image_size, ft_proj_selector or 0
+            )
+            classifier = supervised if classifier is None else classifier
+            print(f"Read {recognised}.")
         saved_model.export_saved_model(
             encoder,
             path,

@@ -5,10 +5,35 @@ import os
 import keras
 import numpy as np
 
+from simclr_keras import conversion
+
 
 def load_encoder(path: str | os.PathLike) -> keras.Model:
     """The model in a .keras file, for inference."""
     return keras.saving.load_model(path, compile=False)
+
+
+def load_google(
+    path: str | os.PathLike, image_size: int, ft_proj_selector: int = 0
+):
+    """Encoder and classifier of a checkpoint of google-research/simclr.
+
+    Args:
+        path: as `conversion.from_google` takes it.
+        image_size: side of the images in pixels.
+        ft_proj_selector: the layer that its supervised head reads, as
+            `conversion.Converted.classifier` takes it.
+
+    Returns:
+        (encoder, model of [B, F] -> [B, K] logits or None, text that tells
+        what was recognised).
+
+    Raises:
+        ValueError: as these two functions.
+    """
+    converted = conversion.from_google(path, image_size)
+    classifier = converted.classifier(ft_proj_selector)
+    return converted.encoder, classifier, str(converted.recognised)
 
 
 def load_probe(path: str | os.PathLike | None):

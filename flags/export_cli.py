@@ -37,7 +37,9 @@ flags.DEFINE_string(
     "encoder",
     None,
     "A Keras model file of images [B, H, W, 3] in [0, 1] to features [B, F], "
-    "in place of --model_dir; needs --image_size and --output.",
+    "in place of --model_dir; needs --image_size and --output. Or a "
+    "checkpoint, SavedModel or hub module of google-research/simclr, whose "
+    "supervised head becomes the classifier where there is one.",
     flag_values=_REGISTRY,
 )
 flags.DEFINE_string(
@@ -45,6 +47,14 @@ flags.DEFINE_string(
     None,
     "An .npz file with `kernel` [F, K], `bias` [K] and perhaps `class_names` "
     "[K]; adds classes and their probabilities to the model's answers.",
+    flag_values=_REGISTRY,
+)
+flags.DEFINE_integer(
+    "ft_proj_selector",
+    None,
+    "What the supervised head of Google's checkpoint reads: 0, the default, "
+    "the features; k, the k-th layer of the projection head. Google fine-tuned "
+    "SimCLRv2 with 1 % and 10 % of the labels from layer 1.",
     flag_values=_REGISTRY,
 )
 flags.DEFINE(
@@ -64,13 +74,23 @@ flags.DEFINE_string(
     flag_values=_REGISTRY,
 )
 
-_NAMES = ("model_dir", "encoder", "linear_probe", "image_size", "output")
+_NAMES = (
+    "model_dir",
+    "encoder",
+    "linear_probe",
+    "ft_proj_selector",
+    "image_size",
+    "output",
+)
+_NUMBERS = ("ft_proj_selector", "image_size")
 _PROGRAM = "simclr-export"
 _HELP = ("--help", "-help", "-h", "-?", "--helpshort", "--helpfull")
 _INTRODUCTION = """\
 usage: simclr-export --model_dir=RUN [--output=FOLDER]
        simclr-export --encoder=FILE --image_size=N --output=FOLDER
                      [--linear_probe=FILE]
+       simclr-export --encoder=GOOGLE_CHECKPOINT --image_size=224
+                     --output=FOLDER [--ft_proj_selector=N]
 
 Writes an encoder as a TensorFlow SavedModel, which answers image files or
 tensors with embeddings and, with a probe, classes. It is written into a
@@ -116,7 +136,7 @@ def help_text():
     """What --help prints."""
     lines = [_INTRODUCTION]
     for name in _NAMES:
-        metavar = "N" if name == "image_size" else "PATH"
+        metavar = "N" if name in _NUMBERS else "PATH"
         lines.append(f"  --{name}={metavar}")
         lines.append(
             textwrap.fill(

@@ -187,4 +187,5 @@ def _assigned(values, name):
 
 
 def _exists(path):
-    return "://" in path or os.path.exists(path)
+    # TensorFlow names a checkpoint by what its files' names begin with.
+    return "://" in path or any(map(os.path.exists, (path, f"{path}.index")))

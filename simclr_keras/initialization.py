@@ -4,6 +4,7 @@ import pathlib
 import typing
 
 from simclr_keras import checkpoints
+from simclr_keras import conversion
 from simclr_keras import training_state
 
 
@@ -31,7 +32,9 @@ def init_from(model, path):
         model: `SimCLR`.
         path: a `.keras` file of an encoder; or the `model_dir` of a run, of
             which the newest whole checkpoint is taken, else its
-            `encoder.keras`; or one folder `step_<n>` of its checkpoints.
+            `encoder.keras`; or one folder `step_<n>` of its checkpoints; or
+            a checkpoint of google-research/simclr, as
+            `conversion.from_google` takes it, with the model's encoder.
 
     Returns:
         `Taken`.
@@ -39,12 +42,14 @@ def init_from(model, path):
     Raises:
         ValueError: if there are no weights at `path`, or none that fit.
     """
-    source = _source(pathlib.Path(path))
+    source = _source(path)
     if source.suffix == ".keras":
         encoder = checkpoints.load_encoder(source)
         found = {w.path: w.numpy() for w in encoder.weights}
-    else:
+    elif training_state.is_checkpoint(source):
         found = training_state.read_weights(source)
+    else:
+        found = _google_weights(model, path)
     taken, skipped = [], {}
     for weight in model.weights:
         value = found.get(weight.path)
@@ -65,21 +70,45 @@ def init_from(model, path):
     return Taken(taken, skipped)
 
 
+def _google_weights(model, path):
+    """Google's weights by our paths.
+
+    Raises:
+        ValueError: if they are not those of the model's encoder, of which
+            some would fit nevertheless.
+    """
+    checkpoint = conversion.Checkpoint(path)
+    shapes = checkpoint.shapes
+    for weight in model.encoder.weights:
+        if shapes.get(weight.path) != tuple(weight.shape):
+            raise ValueError(
+                "`path` must hold the encoder of the model. Received: "
+                f"{path}, with {checkpoint.recognised}, of another "
+                f"{weight.path}"
+            )
+    return {name: checkpoint.value(name) for name in shapes}
+
+
 def _source(path):
-    """The `.keras` file or the folder of one checkpoint that is meant.
+    """What is meant: a file, or the folder or prefix of one checkpoint.
 
     Raises:
         ValueError: if there is none.
     """
-    if path.suffix == ".keras" or training_state.is_checkpoint(path):
-        return path
-    saved = training_state.Checkpoints(path / "checkpoints")
+    local = pathlib.Path(path)
+    if local.suffix == ".keras" or training_state.is_checkpoint(local):
+        return local
+    saved = training_state.Checkpoints(local / "checkpoints")
     newest = saved.newest()
     if newest is not None:
         return saved.path(newest)
-    if (path / "encoder.keras").is_file():
-        return path / "encoder.keras"
-    raise ValueError(
-        "`path` must be a .keras file, the model_dir of a run, or one of its "
-        f"checkpoints. Received: {path}, where there are no weights"
-    )
+    if (local / "encoder.keras").is_file():
+        return local / "encoder.keras"
+    prefix, problem = conversion.search(path)
+    if problem is not None:
+        raise ValueError(
+            "`path` must be a .keras file, the model_dir of a run, one of its "
+            "checkpoints, or a checkpoint of google-research/simclr. "
+            f"Received: {path}, {problem}"
+        )
+    return prefix

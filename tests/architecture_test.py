@@ -95,7 +95,13 @@ def test_flags_import_nothing_of_the_library():
 
 
 def test_export_imports_library_and_flags_only():
-    allowed = {"export", "flags", "preprocessing", "image_headers"}
+    allowed = {
+        "conversion",
+        "export",
+        "flags",
+        "image_headers",
+        "preprocessing",
+    }
     for path in (ROOT / "export").rglob("*.py"):
         extra = imported(path) - allowed - {"normalization", "__version__"}
         assert not extra, path

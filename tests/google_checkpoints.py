@@ -75,7 +75,13 @@ def of_heads(heads, prefix, supervised):
 def tiny(width=1 / 16):
     """Variables of the plainest ResNet with its heads, made narrower."""
     models = golden.load_json("variables.json")["models"].values()
-    model = min(models, key=lambda model: model["num_variables"])
+    model = min(
+        models,
+        key=lambda model: (
+            model["num_variables"],
+            model["settings"].get("image_size", 224),
+        ),
+    )
     return [
         Variable(name, key, golden.weight(name, _narrowed(shape, width)))
         for name, shape, _, key in model["variables"]

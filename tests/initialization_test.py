@@ -6,6 +6,7 @@ import pytest
 import simclr_keras
 from simclr_keras import initialization
 from simclr_keras import training_state
+from tests import google_checkpoints
 
 
 def model(seed=0, width=0.125, out_dim=8, num_classes=None):
@@ -96,7 +97,40 @@ def test_a_folder_with_an_encoder_only(run, tmp_path):
     assert_equal(new.encoder.weights, other.encoder.weights)
 
 
+@pytest.fixture(scope="module")
+def google(tmp_path_factory):
+    """A checkpoint of Google's, and its variables."""
+    folder = tmp_path_factory.mktemp("google")
+    variables = google_checkpoints.tiny(width=0.125)
+    google_checkpoints.write_tf2(variables, folder, training=False)
+    return folder, variables
+
+
+def test_a_checkpoint_of_google(google):
+    folder, variables = google
+    new = model(num_classes=3)
+    taken = initialization.init_from(new, folder)
+    first = next(v for v in variables if "/initial_conv" in v.key)
+    np.testing.assert_array_equal(
+        new.encoder.get_layer("stem_conv").kernel, first.value
+    )
+    assert not {w.path for w in new.encoder.weights} - set(taken.taken)
+    assert "linear_probe/kernel" in taken.skipped
+
+
 class TestMistakes:
+    def test_another_encoder_of_google(self, google):
+        new = model(width=0.25)
+        before = new.weights[0].numpy()
+        with pytest.raises(ValueError, match="the encoder of the model") as e:
+            initialization.init_from(new, google[0])
+        assert f"{google[0]}, with ResNet-18, width 0.125" in str(e.value)
+        np.testing.assert_array_equal(before, new.weights[0].numpy())
+
+    def test_one_file_of_a_checkpoint_of_google(self, google):
+        with pytest.raises(ValueError, match="common name, .*ckpt-7$"):
+            initialization.init_from(model(), google[0] / "ckpt-7.index")
+
     def test_nothing_there(self, tmp_path):
         with pytest.raises(ValueError, match="where there are no weights"):
             initialization.init_from(model(), tmp_path)

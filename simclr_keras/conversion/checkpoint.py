@@ -42,7 +42,8 @@ class Checkpoint:
     Attributes:
         path: prefix of its files.
         recognised: `Recognised`.
-        paths: of our variables; all that the recognised models have.
+        shapes: {path of our variable: shape}, of all that the recognised
+            models have.
 
     Raises:
         ValueError: if there is none, it is damaged or of another model, or
@@ -64,10 +65,12 @@ class Checkpoint:
             self._keys, pools = _tf1_keys(shapes, present), False
         if not self._keys:
             raise _error(self.path, _of_another_model(present))
-        found = {ours: tuple(shapes[k]) for ours, k in self._keys.items()}
-        self.recognised = self._recognised(found, pools)
+        self.shapes = {
+            ours: tuple(shapes[key]) for ours, key in self._keys.items()
+        }
+        self.recognised = self._recognised(pools)
         self._refuse_pooled_twice(tf1=_GRAPH not in shapes)
-        self._check(found, present - set(self._keys.values()))
+        self._check(present - set(self._keys.values()))
 
     def _tf2_keys(self):
         """{path of ours: key}, and whether shortcuts are those of ResNet-D."""
@@ -88,10 +91,6 @@ class Checkpoint:
                 "the blocks of this network, which no encoder here does",
             )
 
-    @property
-    def paths(self):
-        return list(self._keys)
-
     def value(self, path):
         """The value of one of our variables, as an array.
 
@@ -107,14 +106,14 @@ class Checkpoint:
             reason = str(getattr(error, "message", error)).splitlines()[0]
             raise _error(self.path, f"which is damaged ({reason})") from error
 
-    def _recognised(self, found, pools):
+    def _recognised(self, pools):
         try:
-            return recognition.recognise(found, pools)
+            return recognition.recognise(self.shapes, pools)
         except ValueError as error:
             raise _error(self.path, error) from error
 
-    def _check(self, found, unnamed):
-        expected = self.recognised.variables()
+    def _check(self, unnamed):
+        found, expected = self.shapes, self.recognised.variables()
         extra = [
             key.removesuffix(_ENDING)
             for key in sorted(unnamed)

@@ -140,7 +140,7 @@ class TestDamage:
         path.write_bytes(content)
         checkpoint = Checkpoint(folder)
         with pytest.raises(ValueError, match="which is damaged") as raised:
-            for path in checkpoint.paths:
+            for path in checkpoint.shapes:
                 checkpoint.value(path)
         text = str(raised.value)
         assert f"Received: {prefix}, " in text and "\n" not in text

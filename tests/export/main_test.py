@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import simclr_keras
+from simclr_keras import conversion
 from simclr_keras import preprocessing
 from simclr_keras.export import __main__
+from tests import google_checkpoints
 
 SIZE, FEATURES, CLASSES = 12, 3, 2
 
@@ -84,12 +87,36 @@ class TestMain:
             f"--output={tmp_path / 'served'}",
             f"--linear_probe={probe}",
         )
-        assert exports == [(encoder, probe, SIZE, tmp_path / "served" / "5")]
+        path = tmp_path / "served" / "5"
+        assert exports == [(encoder, probe, SIZE, path, None)]
 
     def test_a_run_without_a_probe(self, run, tmp_path, exports):
         path = tmp_path / "served" / "7"
         export(f"--model_dir={run}", f"--output={path}", "--image_size=16")
-        assert exports == [(run / "encoder.keras", None, 16, path)]
+        assert exports == [(run / "encoder.keras", None, 16, path, None)]
+
+    def test_a_checkpoint_of_google(self, tmp_path, capsys):
+        google = tmp_path / "google"
+        google_checkpoints.write_tf2(google_checkpoints.tiny(), google)
+        export(
+            f"--encoder={google}",
+            f"--image_size={SIZE}",
+            f"--output={tmp_path / 'served'}",
+            "--ft_proj_selector=1",
+        )
+        path = tmp_path / "served" / "1"
+        signatures = tf.saved_model.load(path).signatures
+        images = np.random.default_rng(0).random((2, SIZE, SIZE, 3), np.float32)
+        converted = conversion.from_google(google)
+        features = converted.encoder(images, training=False)
+        hidden = simclr_keras.heads.head_outputs(converted.projection_head)
+        logits = converted.linear_probe(hidden(features, training=False)[1])
+        answer = signatures["classify"](images=tf.constant(images))
+        np.testing.assert_allclose(
+            answer["probabilities"], tf.nn.softmax(logits), atol=1e-5
+        )
+        printed = capsys.readouterr().out
+        assert "Read ResNet-18, width 0.0625" in printed
 
 
 class TestMistakes:
@@ -117,6 +144,22 @@ class TestMistakes:
         with zipfile.ZipFile(run / "encoder.keras", "w") as archive:
             archive.writestr("readme.txt", "another archive")
         assert "is no .keras file" in refused(capsys, f"--model_dir={run}")
+
+    def test_no_encoder(self, tmp_path, capsys):
+        (tmp_path / "encoder.keras").write_text("no model")
+        output = ("--image_size=8", f"--output={tmp_path / 'served'}")
+        for name, problem in (
+            ("encoder.keras", "which is no checkpoint"),
+            ("nowhere", "which does not exist"),
+        ):
+            path = tmp_path / name
+            message = refused(capsys, f"--encoder={path}", *output)
+            assert f"--encoder={path}: must be" in message
+            assert problem in message
+
+    def test_selector_without_google(self, run, capsys):
+        message = refused(capsys, f"--model_dir={run}", "--ft_proj_selector=1")
+        assert "--ft_proj_selector: only for Google" in message
 
     def test_missing_probe(self, run, capsys):
         message = refused(

@@ -20,6 +20,7 @@ class TestParse:
             "model_dir": "runs/digits",
             "encoder": None,
             "linear_probe": None,
+            "ft_proj_selector": None,
             "image_size": None,
             "output": None,
         }
