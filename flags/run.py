@@ -26,9 +26,9 @@ _INIT_FROM = definitions.path(
     "init_from",
     None,
     "Weights to start from: an encoder.keras, the --model_dir of another run "
-    "(its newest checkpoint), or one checkpoint's folder. Weights with equal "
-    "names and shapes are taken and the others named; step, optimizer and "
-    "schedule start anew.",
+    "(its newest checkpoint), one checkpoint's folder, or a checkpoint of "
+    "google-research/simclr. Weights with equal names and shapes are taken "
+    "and the others named; step, optimizer and schedule start anew.",
 )
 _SEED = definitions.integer(
     "seed",
