@@ -1,0 +1,144 @@
+"""Several runs side by side: the page, and tables in Markdown."""
+
+from simclr_keras.report import costs
+from simclr_keras.report import curves
+from simclr_keras.report import embeddings
+from simclr_keras.report import page
+from simclr_keras.report import rendering
+from simclr_keras.report import results
+from simclr_keras.report import settings
+
+_ENCODER = "encoder"
+
+
+def names(runs):
+    """A short name for each `files.Run`, each another one."""
+    found = [run.name for run in runs]
+    if len(set(found)) == len(found):
+        return found
+    paths = [run.path.resolve() for run in runs]
+    found = [f"{path.parent.name}/{path.name}" for path in paths]
+    return found if len(set(found)) == len(found) else list(map(str, paths))
+
+
+def render(runs):
+    """The text of the page about two or more runs."""
+    run_names = names(runs)
+    rows = representations(runs, run_names)
+    return rendering.render(
+        "comparison.html.j2",
+        title=f"{len(runs)} SimCLR runs",
+        names=run_names,
+        states=[page.state(run) for run in runs],
+        same_data=_have_same_data(runs),
+        settings=settings.differing(runs),
+        results=rows
+        and {
+            "names": [name for name, _, _ in rows],
+            "lines": results.lines([row for _, row, _ in rows]),
+        },
+        curves=curves.of_runs(runs, run_names),
+        spheres=[embeddings.sphere(run) for run in runs],
+        costs=_costs(runs),
+    )
+
+
+def representations(runs, run_names):
+    """What was measured: [(name, its results, settings unlike other runs')].
+
+    Encoders come first; baselines that are the same in several runs, as raw
+    pixels are, are there once.
+    """
+    differing = settings.differing(runs)
+    encoders, baselines = [], {}
+    for number, (run, name) in enumerate(zip(runs, run_names, strict=True)):
+        values = [each[number] for each in differing.values()]
+        measured = run.results["representations"] if run.results else {}
+        for what, row in measured.items():
+            if what == _ENCODER:
+                label = name if len(runs) > 1 else what
+                encoders.append((label, row, values))
+            else:
+                baselines.setdefault(what, []).append((name, row, values))
+    for what, rows in baselines.items():
+        encoders += _different(what, rows, len(differing))
+    return encoders
+
+
+def _different(what, rows, num_settings):
+    """Lines for one baseline of several runs, equal ones taken together."""
+    different = []
+    for name, row, values in rows:
+        for names_of, other, _ in different:
+            if row == other:
+                names_of.append(name)
+                break
+        else:
+            different.append(([name], row, values))
+    if len(different) == 1:
+        return [(what, different[0][1], [""] * num_settings)]
+    return [
+        (f"{what} of {', '.join(names_of)}", row, values)
+        for names_of, row, values in different
+    ]
+
+
+def markdown(runs):
+    """A table of the results of runs in Markdown, with what it needs said.
+
+    Raises:
+        ValueError: if nothing was measured in any of them.
+    """
+    rows = representations(runs, names(runs))
+    if not rows:
+        raise ValueError(
+            f"nothing was measured in {', '.join(str(r.path) for r in runs)}"
+        )
+    measures = results.measures([row for _, row, _ in rows])
+    flags = [f"`--{name}`" for name in settings.differing(runs)]
+    heading = ["", *flags, *(measure.title for measure in measures)]
+    table = [heading, ["---", *["---:"] * (len(heading) - 1)]]
+    for name, row, values in rows:
+        table.append([name, *values, *(_cell(m, row) for m in measures)])
+    notes = dict.fromkeys(
+        note for run in runs if run.results for note in _notes(run.results)
+    )
+    return "\n".join([*map(_row, table), "", " ".join(notes)])
+
+
+def _notes(measured):
+    lines = results.notes(measured)
+    rows = measured["representations"].values()
+    if any(m.deviation(row) for m in results.measures(rows) for row in rows):
+        lines.insert(
+            1,
+            f"± is the standard deviation over {measured['draws']} draws of "
+            "labelled images, not over training runs.",
+        )
+    return lines
+
+
+def _cell(measure, row):
+    deviation = measure.deviation(row)
+    tail = "" if deviation is None else f" ± {deviation}"
+    return measure.percent(row) + tail
+
+
+def _row(cells):
+    escaped = (c.replace("|", r"\|").replace("\n", " ") for c in cells)
+    return "".join(f"| {cell} " if cell else "| " for cell in escaped) + "|"
+
+
+def _have_same_data(runs):
+    found = [(run.config or {}).get("dataset", {}) for run in runs]
+    return len({data.get("fingerprint") for data in found}) == 1
+
+
+def _costs(runs):
+    """{what: [value of each run]}."""
+    found = {}
+    for number, run in enumerate(runs):
+        for what, value in costs.rows(run):
+            found.setdefault(what, [results.NO_VALUE] * len(runs))
+            found[what][number] = value
+    return found
