@@ -55,6 +55,15 @@ def main(argv=None):
     directory = claim(settings, source)
     if directory is None:
         return
+    with simclr_keras.report.written_at_the_end(
+        directory.path if is_chief() else None,
+        total_steps(source.pretrain.num_examples),
+    ):
+        work(settings, source, strategy, directory)
+
+
+def work(settings, source, strategy, directory):
+    """Trains, evaluates and exports, as far as it is asked for."""
     model_dir = directory.path
     train, evaluate = run_flags.mode()
     model = build(source, strategy)
@@ -68,6 +77,10 @@ def main(argv=None):
     if strategy is not None:
         model = on_one_device(model, source)
     probe = measure(model, source, model_dir) if evaluate else None
+    if evaluate:
+        simclr_keras.report.recording.embeddings(
+            model_dir, model, source, probe, **evaluation_flags.pipeline()
+        )
     if export_flags.export():
         export(model, probe, source, model_dir)
     directory.write_config(config(settings, source), finished=True)
@@ -305,7 +318,7 @@ def pretrain(model, source, model_dir, strategy, agree):
         ]
     try:
         if first_step < last_step and is_chief():
-            check_first_batch(model, split, first_step)
+            check_first_batch(model, source, model_dir, first_step)
         with (
             signals,
             data.pipelines.damaged_files_named(split),
@@ -347,12 +360,16 @@ def pretraining_batches(split, step, num_steps, replicas=(1, 0, 1)):
     )
 
 
-def check_first_batch(model, split, step):
-    """Warns if the batch of a step cannot teach anything."""
+def check_first_batch(model, source, model_dir, step):
+    """Warns if the batch of a step cannot teach anything, and keeps a part."""
+    split = source.pretrain
     with data.pipelines.damaged_files_named(split):
         batch = next(iter(pretraining_batches(split, step, 1)))
-    images = batch[0] if split.has_labels else batch
-    simclr_keras.diagnostics.check_first_batch(model, images, step)
+        images = batch[0] if split.has_labels else batch
+        simclr_keras.diagnostics.check_first_batch(model, images, step)
+        simclr_keras.report.recording.samples(
+            model_dir, model, source, images, step
+        )
 
 
 def diagnostics(split, steps_per_epoch, first_step, clock):

@@ -50,6 +50,7 @@ _MODULES = (
     "initialization",
     "lr_range_test",
     "optimizers",
+    "report",
     "schedules",
     "training",
     "training_state",

@@ -12,11 +12,15 @@ _CONFIG = "config.json"
 _FILES = (
     _CONFIG,
     "checkpoints",
+    "embeddings.npz",
     "encoder.keras",
     "linear_probe.npz",
     "metrics.jsonl",
+    "report.html",
+    "resources.json",
     "results.json",
     "run.flags",
+    "samples.npz",
     "saved_model",
     "tensorboard",
 )

@@ -34,6 +34,7 @@ LIBRARY = {
     "normalization": {"distribution"},
     "optimizers": {"distribution"},
     "preprocessing": {"image_headers"},
+    "report": {"data", "evaluation", "run_files"},
     "resnet": {"normalization"},
     "run_directory": {"run_files"},
     "run_files": set(),

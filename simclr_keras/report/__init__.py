@@ -8,6 +8,7 @@ pages are made from files alone, of finished, stopped or copied runs.
 """
 
 import contextlib
+import importlib
 import pathlib
 import sys
 import time
@@ -18,9 +19,23 @@ from simclr_keras.report import page
 from simclr_keras.report import rendering
 from simclr_keras.report import resources
 
-__all__ = ["PAGE", "compare", "markdown", "write", "written_at_the_end"]
+__all__ = [
+    "PAGE",
+    "compare",
+    "markdown",
+    "recording",
+    "write",
+    "written_at_the_end",
+]
 
 PAGE = "report.html"
+
+
+def __getattr__(name):
+    # Imports TensorFlow, which pages are made without.
+    if name == "recording":
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def write(model_dir, path=None):

@@ -36,6 +36,7 @@ def render(runs):
         and {
             "names": [name for name, _, _ in rows],
             "lines": results.lines([row for _, row, _ in rows]),
+            "notes": _all_notes(runs, results.notes),
         },
         curves=curves.of_runs(runs, run_names),
         spheres=[embeddings.sphere(run) for run in runs],
@@ -100,10 +101,14 @@ def markdown(runs):
     table = [heading, ["---", *["---:"] * (len(heading) - 1)]]
     for name, row, values in rows:
         table.append([name, *values, *(_cell(m, row) for m in measures)])
-    notes = dict.fromkeys(
-        note for run in runs if run.results for note in _notes(run.results)
-    )
-    return "\n".join([*map(_row, table), "", " ".join(notes)])
+    notes = " ".join(_all_notes(runs, _notes))
+    return "\n".join([*map(_row, table), "", notes])
+
+
+def _all_notes(runs, notes):
+    """What `notes` says of the results of each run, each sentence once."""
+    measured = [run.results for run in runs if run.results]
+    return list(dict.fromkeys(n for each in measured for n in notes(each)))
 
 
 def _notes(measured):

@@ -1,5 +1,6 @@
 """Time and memory of a run, in words."""
 
+import math
 import statistics
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -66,10 +67,5 @@ def duration(seconds):
 
 def num_bytes(number):
     """As "1.5 GiB"."""
-    for unit in _UNITS[:-1]:
-        if number < 1024:
-            break
-        number /= 1024
-    else:
-        unit = _UNITS[-1]
-    return f"{number:.3g} {unit}"
+    power = min(int(math.log(max(number, 1), 1024)), len(_UNITS) - 1)
+    return f"{number / 1024**power:.3g} {_UNITS[power]}"

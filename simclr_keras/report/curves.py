@@ -74,7 +74,9 @@ def of_runs(runs, names):
         # A run without the metric keeps its colour, with no line.
         empty = not any(steps for _, (steps, _) in named)
         levels = {chance(run) for run in runs}
-        level = levels.pop() if kind.title == "Loss" and len(levels) == 1 else None
+        level = (
+            levels.pop() if kind.title == "Loss" and len(levels) == 1 else None
+        )
         found.append(None if empty else _plot(kind, named, level))
     return [plot for plot in found if plot is not None]
 
