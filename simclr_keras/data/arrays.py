@@ -40,6 +40,7 @@ def from_arrays(
     train_split=None,
     eval_split=None,
     seed=0,
+    whole=False,
 ):
     """A `Source` of arrays, with the argument names of `keras.datasets`.
 
@@ -55,6 +56,7 @@ def from_arrays(
         class_names: K str, or None.
         train_split, eval_split: "train", "test", or None.
         seed: int, of what is put aside.
+        whole: bool, as for `open_source`.
 
     Raises:
         ValueError: if an array has another shape, dtype or range.
@@ -66,7 +68,11 @@ def from_arrays(
     elif y_test is not None:
         raise ValueError("`y_test` needs `x_test`. Received: x_test=None")
     parts = source.assemble(
-        named, train_split=train_split, eval_split=eval_split, seed=seed
+        named,
+        train_split=train_split,
+        eval_split=eval_split,
+        seed=seed,
+        whole=whole,
     )
     del parts["names"]
     num_classes = None
@@ -93,7 +99,8 @@ def from_npz(path, **kwargs):
 
     Args:
         path: str.
-        **kwargs: `train_split`, `eval_split`, `seed` of `from_arrays`.
+        **kwargs: `train_split`, `eval_split`, `seed`, `whole` of
+            `from_arrays`.
 
     Raises:
         ValueError: if the file cannot be read or its arrays cannot be used.

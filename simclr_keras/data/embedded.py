@@ -17,7 +17,8 @@ def digits(**kwargs):
     same for every seed. Raw pixels, with logistic regression, give about 96 %.
 
     Args:
-        **kwargs: `train_split`, `eval_split` of `arrays.from_arrays`.
+        **kwargs: `train_split`, `eval_split`, `whole` of
+            `arrays.from_arrays`.
 
     Returns:
         `Source`.

@@ -23,7 +23,13 @@ _LINES = (
 
 
 def from_list(
-    path, *, train_split=None, eval_split=None, seed=0, max_skipped=0.1
+    path,
+    *,
+    train_split=None,
+    eval_split=None,
+    seed=0,
+    max_skipped=0.1,
+    whole=False,
 ):
     """A `Source` of the images that a text file names, one in each line.
 
@@ -39,6 +45,7 @@ def from_list(
         seed: int, of the images that are put aside for testing.
         max_skipped: float in [0, 1], the share of the listed files that may
             be missing or unusable; they are left out.
+        whole: bool, as for `open_source`.
 
     Raises:
         ValueError: naming the line, if it cannot be understood; if there is
@@ -65,6 +72,7 @@ def from_list(
         train_split=train_split,
         eval_split=eval_split,
         seed=seed,
+        whole=whole,
     )
     del parts["names"]
     digest = files.fingerprint(found)

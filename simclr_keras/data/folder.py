@@ -27,7 +27,13 @@ _SPLIT_NAMES = (
 
 
 def from_folder(
-    folder, *, train_split=None, eval_split=None, seed=0, max_skipped=0.1
+    folder,
+    *,
+    train_split=None,
+    eval_split=None,
+    seed=0,
+    max_skipped=0.1,
+    whole=False,
 ):
     """A `Source` of a folder of images of any size.
 
@@ -46,6 +52,7 @@ def from_folder(
             no such sub-folder.
         max_skipped: float in [0, 1], the share of image files that may be
             unusable; they are left out.
+        whole: bool, as for `open_source`.
 
     Raises:
         ValueError: if there is no image, too many cannot be used, or a
@@ -70,7 +77,11 @@ def from_folder(
         for name, indices in members.items()
     }
     parts = source.assemble(
-        named, train_split=train_split, eval_split=eval_split, seed=seed
+        named,
+        train_split=train_split,
+        eval_split=eval_split,
+        seed=seed,
+        whole=whole,
     )
     num_links = len(found.paths) - sum(map(len, members.values()))
     notes = _notes(found, num_links, named, parts.pop("names"))

@@ -52,7 +52,7 @@ def from_idx(folder, **kwargs):
 
     Args:
         folder: str.
-        **kwargs: `train_split`, `eval_split`, `seed` of
+        **kwargs: `train_split`, `eval_split`, `seed`, `whole` of
             `arrays.from_arrays`.
 
     Raises:

@@ -31,6 +31,7 @@ def open_source(
     download=False,
     seed=0,
     max_skipped=0.1,
+    whole=False,
 ):
     """Finds a data set and says what it holds; most images are read later.
 
@@ -54,6 +55,9 @@ def open_source(
         seed: int, of what is put aside from files and folders.
         max_skipped: float in [0, 1], the share of a folder's or a list's
             image files that may be unusable; they are left out.
+        whole: bool, whether the images are to be read rather than trained on:
+            `Source.named` then holds all of them, none put aside, and copies
+            are not counted.
 
     Returns:
         `Source`.
@@ -64,7 +68,11 @@ def open_source(
     """
     if not dataset or not dataset.strip():
         raise ValueError(f"{_TAKES}. Received: dataset={dataset!r}")
-    splits = {"train_split": train_split, "eval_split": eval_split}
+    splits = {
+        "train_split": train_split,
+        "eval_split": eval_split,
+        "whole": whole,
+    }
     path = os.path.expanduser(dataset)
     is_path = os.path.exists(path) and dataset != "digits"
     is_name = _NAME.fullmatch(dataset) and dataset != "digits"

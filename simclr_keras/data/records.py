@@ -3,7 +3,6 @@
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from simclr_keras import preprocessing
 from simclr_keras.data import order
 from simclr_keras.data import splits
 
@@ -58,14 +57,14 @@ class RecordSplit(splits.StreamedSplit):
         num_parts, records = self._parts()
         return tf.data.Dataset.range(num_parts).flat_map(records)
 
-    def read(self, key):
+    def encoded(self, key):
         example = self._builder.info.features.deserialize_example(
             key, decoders={self._image_key: tfds.decode.SkipDecoding()}
         )
         label = tf.constant(splits.UNLABELLED, tf.int64)
         if self.has_labels:
             label = tf.cast(example[self._label_key], tf.int64)
-        return preprocessing.decode(example[self._image_key]), label
+        return example[self._image_key], label
 
     def _parts(self):
         """How many parts of files there are, and how to open one."""

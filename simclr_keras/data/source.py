@@ -41,6 +41,8 @@ class Source:
             for bit; None if that is not known.
         num_leaked: test images with a copy among those that are trained on;
             None if that is not known.
+        named: dict from names to the splits as they were found, nothing put
+            aside; None unless the whole was asked for.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Source:
     skipped: tuple[tuple[str, str], ...] = ()
     num_duplicates: int | None = None
     num_leaked: int | None = None
+    named: dict[str, splits.Split] | None = None
 
     @property
     def smallest_class(self):
@@ -209,7 +212,7 @@ def split_names(available, is_labelled, train_split=None, eval_split=None):
     return pretrain, train, eval_split
 
 
-def assemble(named, *, train_split=None, eval_split=None, seed=0):
+def assemble(named, *, train_split=None, eval_split=None, seed=0, whole=False):
     """Chooses splits, and puts a fifth of each class aside to test on where
     there is no labelled test split.
 
@@ -217,11 +220,14 @@ def assemble(named, *, train_split=None, eval_split=None, seed=0):
         named: dict from names to splits that have `subset`.
         train_split, eval_split: as for `split_names`.
         seed: int, of what is put aside.
+        whole: bool, as for `open_source`.
 
     Returns:
         dict of the fields of a `Source` that follow from the choice, and of
         `names`: those of the splits that are used.
     """
+    if whole:
+        return {**whole_fields(named), "names": tuple(named)}
     check_split("train_split", train_split, named)
     check_split("eval_split", eval_split, named)
     names = split_names(
@@ -242,6 +248,18 @@ def assemble(named, *, train_split=None, eval_split=None, seed=0):
         "num_duplicates": contents.num_duplicates(pretrain),
         "num_leaked": contents.num_leaked(test, pretrain, train),
         "names": tuple(name for name in dict.fromkeys(names) if name),
+    }
+
+
+def whole_fields(named):
+    """Fields of a `Source` that is read rather than trained on."""
+    labelled = [split for split in named.values() if split.has_labels]
+    return {
+        "pretrain": next(iter(named.values())),
+        "train": labelled[0] if labelled else None,
+        "test": None,
+        "named": named,
+        "notes": (),
     }
 
 

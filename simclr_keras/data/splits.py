@@ -126,9 +126,16 @@ class StreamedSplit(Split):
         """All N keys, once, in the order in which they are stored."""
         raise NotImplementedError
 
+    def encoded(self, key):
+        """(an image file's content, int64 label or -1) that belong to a key."""
+        raise NotImplementedError
+
     def read(self, key):
         """([h, w, 3] uint8, int64 label or -1) that belong to a key."""
-        raise NotImplementedError
+        from simclr_keras import preprocessing
+
+        content, label = self.encoded(key)
+        return preprocessing.decode(content), label
 
     def _load(self):
         images = np.empty((self.num_examples, *self.size, 3), np.uint8)
@@ -193,23 +200,26 @@ class FileSplit(StreamedSplit):
 
         return tf.data.Dataset.range(self.num_examples)
 
-    def read(self, key):
+    def encoded(self, key):
         import tensorflow as tf
-
-        from simclr_keras import preprocessing
 
         with tf.init_scope():
             labels, root, names, starts, lengths = self._tensors
-            decoded = self._decoded
+        name = tf.strings.substr(names, starts[key], lengths[key])
+        content = tf.io.read_file(tf.strings.join([root, name]))
+        return content, labels[key]
 
-        def decode():
-            name = tf.strings.substr(names, starts[key], lengths[key])
-            content = tf.io.read_file(tf.strings.join([root, name]))
-            return preprocessing.decode(content)
+    def read(self, key):
+        import tensorflow as tf
 
+        with tf.init_scope():
+            labels, decoded = self._tensors[0], self._decoded
         if decoded is None:
-            return decode(), labels[key]
-        return _remembered(decoded, key, decode), labels[key]
+            return super().read(key)
+        image = _remembered(
+            decoded, key, lambda: super(FileSplit, self).read(key)[0]
+        )
+        return image, labels[key]
 
     def damaged(self):
         """Paths of the files that cannot be decoded: list of str.

@@ -9,12 +9,19 @@ import numpy as np
 
 from simclr_keras.data import source
 
+_PARTS = ("pretrain", "train", "test")
 _TRAIN_PERCENT = round(100 * (1 - source.HOLD_OUT_SHARE))
 _NAMES_SHOWN = 8
 
 
 def from_tfds(
-    name, *, data_dir=None, train_split=None, eval_split=None, download=False
+    name,
+    *,
+    data_dir=None,
+    train_split=None,
+    eval_split=None,
+    download=False,
+    whole=False,
 ):
     """A `Source` of a data set of TensorFlow Datasets.
 
@@ -25,6 +32,7 @@ def from_tfds(
             sums like "train+unlabelled"; or None. Without a test split that
             has labels, the last fifth of the train split is for testing.
         download: whether to prepare the data set if it is not there.
+        whole: bool, as for `open_source`.
 
     Raises:
         ValueError: if the data set is unknown, not prepared, or not usable.
@@ -40,31 +48,36 @@ def from_tfds(
     labelled = functools.cache(
         functools.partial(_starts_labelled, builder, label_key)
     )
-    pretrain, train, test = source.split_names(
-        list(builder.info.splits),
-        lambda split: all(map(labelled, split.split("+"))),
-        train_split,
-        eval_split,
-    )
-    pretrain, train, test, notes = _with_slices(builder, pretrain, train, test)
-    opened = {
-        split: _open_split(builder, split, image_key, label_key, labelled)
-        for split in {pretrain, train, test} - {None}
-    }
-    classes = builder.info.features[label_key] if train else None
-    size = opened[pretrain].size
+
+    def opened(names):
+        return {
+            split: _open_split(builder, split, image_key, label_key, labelled)
+            for split in dict.fromkeys(names)
+            if split
+        }
+
+    if whole:
+        names = tuple(builder.info.splits)
+        parts = source.whole_fields(opened(names))
+    else:
+        *names, notes = _chosen(builder, labelled, train_split, eval_split)
+        found = opened(names)
+        parts = {
+            part: found.get(split)
+            for part, split in zip(_PARTS, names, strict=True)
+        }
+        parts["notes"] = notes
+    classes = builder.info.features[label_key] if parts["train"] else None
+    size = parts["pretrain"].size
     return source.Source(
         name=name,
         origin=f"TensorFlow data set in {builder.data_dir}",
-        pretrain=opened[pretrain],
-        train=opened.get(train),
-        test=opened.get(test),
         num_classes=classes and classes.num_classes,
         class_names=classes and tuple(classes.names),
         image_size=size and min(size),
         sizes=source.by(*size) if size else "of any size",
-        fingerprint=_fingerprint(builder, (pretrain, train, test)),
-        notes=notes,
+        fingerprint=_fingerprint(builder, tuple(names)),
+        **parts,
     )
 
 
@@ -199,6 +212,17 @@ def _starts_labelled(builder, label_key, split):
     )
     first = next(examples.take(1).as_numpy_iterator())
     return first[label_key] >= 0
+
+
+def _chosen(builder, labelled, train_split, eval_split):
+    """(pretrain, train, test, notes): names, and what was decided."""
+    names = source.split_names(
+        list(builder.info.splits),
+        lambda split: all(map(labelled, split.split("+"))),
+        train_split,
+        eval_split,
+    )
+    return _with_slices(builder, *names)
 
 
 def _with_slices(builder, pretrain, train, test):

@@ -104,3 +104,34 @@ for dataset in ("", "/none", "cifar11", "cifar10", "imdb_reviews"):
 assert "tensorflow" not in sys.modules
 """
         subprocess.run([sys.executable, "-c", code], check=True)
+
+
+class TestWhole:
+    def test_nothing_is_put_aside(self, tmp_path):
+        for name in ("cat/1.png", "cat/2.png", "dog/3.png", "dog/4.png"):
+            scan_test.write(tmp_path, name, scan_test.png(seed=len(name)))
+        source = data.open_source(str(tmp_path), whole=True)
+        [(name, split)] = source.named.items()
+        assert (name, split.num_examples) == ("train", 4)
+        np.testing.assert_array_equal(split.labels, [0, 0, 1, 1])
+        assert source.test is None
+        assert source.num_duplicates is None
+        assert data.open_source(str(tmp_path)).named is None
+
+    def test_all_splits_of_arrays_in_order(self, tmp_path):
+        arrays = {
+            "x_train": np.arange(5, dtype=np.uint8).repeat(4).reshape(5, 2, 2),
+            "x_test": np.arange(7, 9, dtype=np.uint8)
+            .repeat(4)
+            .reshape(2, 2, 2),
+            "y_train": np.array([1, 0, 1, 0, 1]),
+        }
+        np.savez(tmp_path / "a.npz", **arrays)
+        source = data.open_source(str(tmp_path / "a.npz"), whole=True)
+        assert list(source.named) == ["train", "test"]
+        for name, split in source.named.items():
+            np.testing.assert_array_equal(
+                split.images[:, 0, 0, 0], arrays[f"x_{name}"][:, 0, 0]
+            )
+        assert source.num_classes == 2
+        assert not source.named["test"].has_labels

@@ -124,6 +124,22 @@ def by_index(split_name, images):
     return [known[np.ascontiguousarray(image).tobytes()] for image in images]
 
 
+class TestWhole:
+    def test_every_split_and_the_files_in_it(self, data_dir):
+        source = data.open_source("tiny_stl", data_dir=data_dir, whole=True)
+        counts = {k: v.num_examples for k, v in source.named.items()}
+        assert counts == TinyStl.COUNTS
+        assert source.num_classes == NUM_CLASSES
+        assert not source.named["unlabelled"].has_labels
+        split = source.named["test"]
+        key = next(iter(split.keys_in_order()))
+        content, label = split.encoded(key)
+        image, same_label = split.read(key)
+        decoded = tf.io.decode_image(content)
+        np.testing.assert_array_equal(decoded, image)
+        assert label == same_label
+
+
 class TestFixedSize:
     def test_unlabelled_images_are_pretrained_on(self, data_dir):
         source = data.open_source("tiny_stl", data_dir=data_dir)
