@@ -154,6 +154,30 @@ def replica_id():
     return tf.cast(context.replica_id_in_sync_group, tf.int32)
 
 
+def equal_rows(x):
+    """`x` [B, ...], once it is known that B is the same on all replicas.
+
+    Keras' `fit` shares out a last, smaller batch as it comes.
+
+    Raises:
+        tf.errors.InvalidArgumentError: if not, when the batch is there.
+    """
+    if num_replicas() == 1 or x.shape[0] is not None:
+        return x
+    rows = tf.shape(x)[0]
+    rows, squares = tf.unstack(total(tf.stack([rows, rows * rows])))
+    # Cauchy-Schwarz: equal if and only if all are.
+    check = tf.debugging.assert_equal(
+        squares * num_replicas(),
+        rows * rows,
+        "Every replica must get equally many images; batch the data set with "
+        "drop_remainder=True, or take a number of images that the replicas "
+        "share. Images in the batch:",
+    )
+    with tf.control_dependencies([check]):
+        return tf.identity(x)
+
+
 def gather(z):
     """[B, ...] on each replica -> [G, ...], all replicas' rows in order.
 

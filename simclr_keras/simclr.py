@@ -344,7 +344,7 @@ def _unpack(data):
                 f"Received: shape {labels.shape}"
             )
         labels = tf.cast(labels, tf.int32)
-    return images, labels
+    return distribution.equal_rows(images), labels
 
 
 def _rows_of(encoder, num_rows):

@@ -183,6 +183,21 @@ class TestOverReplicas:
 
         assert self.run(values) == [(3.0, 3.0), (0.5, 0.5)]
 
+    def rows(self, count):
+        """[B, 2], B not known before it is there."""
+        kept = tf.range(3) < count
+        rows = tf.boolean_mask(tf.ones([3, 2]), kept)
+        return tf.reduce_sum(distribution.equal_rows(rows))
+
+    def test_equal_rows(self):
+        assert self.run(lambda: self.rows(2)) == [(4.0, 4.0)]
+
+    def test_unequal_rows(self):
+        with pytest.raises(
+            tf.errors.InvalidArgumentError, match="must get equally many images"
+        ):
+            self.run(lambda: self.rows(2 + distribution.replica_id()))
+
     def test_an_overflow_anywhere_is_one_everywhere(self):
         def values():
             number = tf.cast(distribution.replica_id(), tf.float32)
