@@ -29,6 +29,7 @@ def test_one_top_level_name_with_everything_in_it(wheel):
     for needed in (
         "simclr_keras/train.py",
         "simclr_keras/flags/model.py",
+        "simclr_keras/flags/experiments/lr_too_high.flags",
         "simclr_keras/export/__main__.py",
         "simclr_keras/data/embedded.py",
         "simclr_keras/evaluation/knn.py",
