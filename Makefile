@@ -1,7 +1,11 @@
-.PHONY: install test test-slow lint format train
+.PHONY: install browser test test-slow lint format tables train
 
 install:
 	pip install -e ".[test]"
+
+# For the test that opens a report; pip brings none.
+browser:
+	command -v chromium || (apt-get update && apt-get install -y chromium)
 
 test:
 	pytest
@@ -16,6 +20,9 @@ lint:
 format:
 	ruff check --fix .
 	ruff format .
+
+tables:
+	python -m simclr_keras.report --update README.md docs/results.md
 
 train:
 	python train.py

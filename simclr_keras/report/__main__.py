@@ -1,9 +1,9 @@
 """`simclr-report`, also `python -m simclr_keras.report`: pages about runs."""
 
 import argparse
-import sys
 
 from simclr_keras import report
+from simclr_keras.report import documents
 
 _COMPARISON = "comparison.html"
 
@@ -12,8 +12,13 @@ def main(argv=None):
     """Writes what the command line asks for; exits with 2 on a mistake."""
     parser = _parser()
     arguments = parser.parse_args(argv)
+    if bool(arguments.runs) == bool(arguments.update):
+        parser.error("name one or more runs, or documents to --update")
     try:
-        print(_answer(arguments))
+        for document in arguments.update or ():
+            documents.update(document)
+        if arguments.runs:
+            print(_answer(arguments))
     except (ValueError, OSError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
 
@@ -26,10 +31,10 @@ def cli():
 def _parser():
     parser = argparse.ArgumentParser(
         "simclr-report",
-        description="A page about one run, or several runs side by side.",
+        description="A page about one run, or about several side by side.",
     )
     parser.add_argument(
-        "runs", metavar="RUN", nargs="+", help="the --model_dir of a run"
+        "runs", metavar="RUN", nargs="*", help="the --model_dir of a run"
     )
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument(
@@ -42,6 +47,14 @@ def _parser():
         "--markdown",
         action="store_true",
         help="print the table of results in Markdown instead",
+    )
+    kind.add_argument(
+        "--update",
+        metavar="DOCUMENT",
+        nargs="+",
+        help="write the tables of Markdown documents anew, from the results "
+        "of the runs that they name: <!-- results of RUN --> begins one, "
+        "<!-- end of results --> ends it",
     )
     return parser
 
@@ -57,4 +70,4 @@ def _answer(arguments):
 
 
 if __name__ == "__main__":
-    sys.exit(cli())
+    cli()

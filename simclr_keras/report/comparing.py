@@ -1,5 +1,7 @@
 """Several runs side by side: the page, and tables in Markdown."""
 
+import re
+
 from simclr_keras.report import costs
 from simclr_keras.report import curves
 from simclr_keras.report import embeddings
@@ -130,7 +132,7 @@ def _cell(measure, row):
 
 
 def _row(cells):
-    escaped = (c.replace("|", r"\|").replace("\n", " ") for c in cells)
+    escaped = (re.sub(r"([|*])", r"\\\1", c).replace("\n", " ") for c in cells)
     return "".join(f"| {cell} " if cell else "| " for cell in escaped) + "|"
 
 

@@ -59,27 +59,27 @@ class Measure:
 
 def measures(rows):
     """The `Measure`s of rows: those with all labels first, then with few."""
-    found = {}
+    results = {}
     for row in rows:
         for name, result in row.items():
             if isinstance(result, dict) and "top1" in result:
-                for measure in _measures(name, result):
-                    key = measure.evaluation, measure.metric
-                    found.setdefault(key, measure)
-    return sorted(found.values(), key=_has_few_labels)
+                results.setdefault(name, []).append(result)
+    found = [m for name, each in results.items() for m in _measures(name, each)]
+    return sorted(found, key=_has_few_labels)
 
 
-def _measures(name, result):
+def _measures(name, results):
     few = _FEW_LABELS.fullmatch(name)
     base = few[1] if few else name
     title = _TITLES.get(base, base.replace("_", " "))
     if few:
         title += f", {few[2]} labels per class"
-    if "k" in result:
-        title += f" (k = {result['k']})"
+    neighbours = {result.get("k") for result in results}
+    if len(neighbours) == 1 and None not in neighbours:
+        title += f" (k = {neighbours.pop()})"
     yield Measure(name, "top1", title)
     is_shown = not few and name not in _TOP1_ONLY
-    if is_shown and result.get("top5") is not None:
+    if is_shown and any(r.get("top5") is not None for r in results):
         yield Measure(name, "top5", f"{title} top-5")
 
 
