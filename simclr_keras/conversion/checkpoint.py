@@ -103,7 +103,7 @@ class Checkpoint:
         try:
             return read(argument)
         except _UNREADABLE as error:
-            reason = str(getattr(error, "message", error)).splitlines()[0]
+            reason = " ".join(str(getattr(error, "message", error)).split())
             raise _error(self.path, f"which is damaged ({reason})") from error
 
     def _recognised(self, pools):

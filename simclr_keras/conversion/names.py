@@ -171,7 +171,7 @@ def _tf1_head_path(name):
 
 
 def _order_of(convolutions):
-    """The smallest network with these convolutions, of which some may lack.
+    """The network with these convolutions, of which some may be missing.
 
     Args:
         convolutions: {number: (kernel size, has a bias)}.
@@ -180,18 +180,16 @@ def _order_of(convolutions):
         {"conv2d": our layers in TF1's order, "batch_normalization": ...}, or
         None.
     """
-    fitting = []
     for network in _networks():
-        kinds = [(layer, kind) for layer, kind in network if kind is not None]
-        if convolutions.items() <= dict(enumerate(k for _, k in kinds)).items():
-            fitting.append(network)
-    if not fitting:
-        return None
-    network = min(fitting, key=len)
-    return {
-        "conv2d": [layer for layer, kind in network if kind],
-        "batch_normalization": [layer for layer, kind in network if not kind],
-    }
+        kinds = [kind for _, kind in network if kind is not None]
+        if convolutions.items() <= dict(enumerate(kinds)).items():
+            return {
+                "conv2d": [layer for layer, kind in network if kind],
+                "batch_normalization": [
+                    layer for layer, kind in network if not kind
+                ],
+            }
+    return None
 
 
 def _networks():

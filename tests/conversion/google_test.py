@@ -82,11 +82,11 @@ class TestHeads:
     @pytest.mark.parametrize("prefix", [*LAYERS, "linear"])
     def test_are_those_of_google(self, prefix, tmp_path):
         supervised = LAYERS[0] if prefix == "linear" else prefix
-        google_checkpoints.write_tf1(
+        google_checkpoints.write_hub_module(
             google_checkpoints.of_heads(HEADS, prefix, supervised),
-            tmp_path / "model.ckpt-1",
+            tmp_path / "g",
         )
-        converted = google.from_google(tmp_path)
+        converted = google.from_google(tmp_path / "g")
         inputs = HEADS["inputs"]
         out = converted.projection_head(inputs, training=False)
         np.testing.assert_allclose(out, HEADS[f"{prefix}_eval_out"], atol=2e-5)

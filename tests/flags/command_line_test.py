@@ -288,6 +288,15 @@ class TestRules:
         assert "flag --checkpoint=/absent: no such file or folder" in line
         parse("--checkpoint=gs://bucket/checkpoint")
 
+    def test_a_checkpoint_by_the_common_name_of_its_files(
+        self, parse, refused, tmp_path
+    ):
+        flag = f"--init_from={tmp_path / 'ckpt-7'}"
+        [line] = refused(flag)
+        assert line.endswith("no such file or folder")
+        (tmp_path / "ckpt-7.index").touch()
+        parse(flag)
+
     @pytest.mark.parametrize(
         ("in_file", "typed", "passes"),
         [
