@@ -36,16 +36,19 @@ def render(run):
 
 def state(run):
     """(word, sentence) on how far it came."""
-    step = run.metrics[-1]["step"] if run.metrics else 0
     resources = run.resources or {"processes": []}
     total = resources.get("total_steps")
-    place = f"step {step:,}" + (f" of {total:,}" if total else "")
+    of = f" of {total:,}" if total else ""
+    step = f"step {run.metrics[-1]['step']:,}{of}" if run.metrics else None
+    recorded = (
+        f"{step} is the last one recorded" if step else "no step recorded"
+    )
     if run.config and run.config.get("finished"):
-        return "finished", f"Finished, {place}."
+        return "finished", f"Finished, {step}." if step else "Finished."
     ended = resources["processes"] and resources["processes"][-1]["ended"]
     if ended:
-        return "stopped", f"Stopped after {place}: {ended}"
-    return "unfinished", f"Not finished; {place} is the last one recorded."
+        return "stopped", f"Stopped: {ended} ({recorded})."
+    return "unfinished", f"Not finished; {recorded}."
 
 
 def _figures(run):

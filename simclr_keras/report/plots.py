@@ -51,6 +51,8 @@ _STYLE = {
 _CURVE_SIZE = 5.0, 2.9
 _MAP_SIZE = 5.6, 4.4
 _MAP_PICTURE_SIDE = 20.0
+# Of the map's longer side: none covers another one.
+_MAP_PICTURES_APART = 0.07
 
 
 def curves(series, *, label, level=None, percent=False):
@@ -148,7 +150,13 @@ def _densest(points):
 
 
 def _show_pictures(axes, points, places, pictures):
+    apart = _MAP_PICTURES_APART * np.ptp(points, axis=0).max()
+    shown = []
     for place, image in zip(places, pictures, strict=True):
+        distances = np.abs(points[place] - points[shown]).max(axis=1)
+        if (distances < apart).any():
+            continue
+        shown.append(place)
         zoom = _MAP_PICTURE_SIDE / max(image.shape[:2])
         axes.add_artist(
             AnnotationBbox(
