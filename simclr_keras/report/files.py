@@ -28,7 +28,15 @@ _NEEDED = {
 }
 
 # What NumPy raises of an archive that is cut off or something else.
-_UNREADABLE = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
+_UNREADABLE = (
+    ValueError,
+    OSError,
+    EOFError,
+    # A single array is not an archive of arrays.
+    TypeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -122,7 +130,8 @@ def _metrics(path):
 
 def _arrays(path):
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # Of a damaged archive, NumPy would leave a file open that it opened.
+        with path.open("rb") as file, np.load(file) as arrays:
             value = dict(arrays)
     except FileNotFoundError:
         return None
