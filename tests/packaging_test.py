@@ -33,6 +33,8 @@ def test_one_top_level_name_with_everything_in_it(wheel):
         "simclr_keras/export/__main__.py",
         "simclr_keras/data/embedded.py",
         "simclr_keras/evaluation/knn.py",
+        "simclr_keras/report/run.html.j2",
+        "simclr_keras/report/style.css",
     ):
         assert needed in names
 
@@ -62,3 +64,5 @@ def test_runs_from_a_fresh_environment(wheel, tmp_path):
     export = tmp_path / "venv" / "bin" / "simclr-export"
     run(export, "--model_dir=run", "--output=served")
     assert (tmp_path / "served" / "1" / "saved_model.pb").is_file()
+    report = tmp_path / "venv" / "bin" / "simclr-report"
+    assert "report.html" in run(report, "run")

@@ -35,31 +35,35 @@ def words(run):
 
 
 def map_of(run):
+    """The map as SVG, and whether its classes are told and named; or None."""
     if run.embeddings is None or "map" not in run.embeddings:
         return None
     arrays, names = run.embeddings, run.class_names
     labels = arrays.get("labels")
-    num_classes = None if labels is None else len(np.unique(labels))
-    if names is None and labels is not None:
+    named = labels is not None and len(np.unique(labels)) <= _MOST_CLASSES
+    if named and names is None:
         names = [str(label) for label in range(labels.max() + 1)]
     return {
-        "named": num_classes is not None and num_classes <= _MOST_CLASSES,
+        "named": named,
         "labelled": labels is not None,
         "svg": plots.map_of(
             arrays["map"],
             label=f"Map of the embeddings of {words(run)}",
             labels=labels,
-            names=names
-            if num_classes and num_classes <= _MOST_CLASSES
-            else None,
+            names=names if named else None,
             pictures=(arrays["shown"], arrays["pictures"]),
         ),
     }
 
 
 def neighbours(run):
-    """List of (picture, caption) of a query, and of its neighbours:
-    [(picture, caption, similarity, whether of the same class)]."""
+    """Some images with their nearest, or None without embeddings.
+
+    Returns:
+        List of dicts: `query`, (picture, class in words or ""), and
+        `nearest`, a list of (picture, class, similarity, whether the class is
+        that of the query).
+    """
     if run.embeddings is None:
         return None
     arrays, names = run.embeddings, run.class_names
@@ -70,52 +74,47 @@ def neighbours(run):
         caption = "" if labels is None else class_name(labels[index], names)
         return arrays["pictures"][places[int(index)]], caption
 
-    found = []
-    for query, nearest, similarities in zip(
-        arrays["queries"],
-        arrays["neighbours"],
-        arrays["similarities"],
-        strict=True,
-    ):
-        found.append(
-            {
-                "query": shown(query),
-                "nearest": [
-                    (
-                        *shown(index),
-                        float(similarity),
-                        labels is None or labels[index] == labels[query],
-                    )
-                    for index, similarity in zip(
-                        nearest, similarities, strict=True
-                    )
-                ],
-            }
-        )
-    return found
+    def line(query, nearest, similarities):
+        pairs = zip(nearest, similarities, strict=True)
+        return {
+            "query": shown(query),
+            "nearest": [
+                (
+                    *shown(index),
+                    float(similarity),
+                    labels is None or labels[index] == labels[query],
+                )
+                for index, similarity in pairs
+            ],
+        }
+
+    parts = ("queries", "neighbours", "similarities")
+    return [line(*row) for row in zip(*map(arrays.get, parts), strict=True)]
 
 
 def confusion(run):
+    """The probe's predictions and most frequent mistakes, or None."""
     if run.embeddings is None or "confusion" not in run.embeddings:
         return None
     counts = run.embeddings["confusion"]
     names = run.class_names or [str(label) for label in range(len(counts))]
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    wrong = np.where(np.eye(len(counts), dtype=bool), 0, counts)
-    worst = np.argsort(-wrong, axis=None, kind="stable")[:_NUM_MISTAKES]
-    pairs = np.stack(np.unravel_index(worst, counts.shape), axis=1)
+    rows = list(zip(counts.tolist(), shares.tolist(), strict=True))
     return {
         "names": names,
         "number": int(counts.sum()),
         "accuracy": float(np.trace(counts) / max(counts.sum(), 1)),
-        "rows": list(zip(counts.tolist(), shares.tolist(), strict=True))
-        if len(counts) <= _MOST_CLASSES
-        else None,
+        "rows": rows if len(counts) <= _MOST_CLASSES else None,
         "mistakes": [
-            (names[true], names[taken], int(counts[true, taken]), share)
-            for true, taken in pairs
-            if counts[true, taken]
-            for share in [float(shares[true, taken])]
-            if true != taken
+            (names[i], names[j], int(counts[i, j]), float(shares[i, j]))
+            for i, j in _mistakes(counts)
         ],
     }
+
+
+def _mistakes(counts):
+    """(true class, predicted class) of the most frequent mistakes."""
+    wrong = counts - np.diag(np.diag(counts))
+    most = np.argsort(-wrong, axis=None, kind="stable")[:_NUM_MISTAKES]
+    places = zip(*np.unravel_index(most, counts.shape), strict=True)
+    return [place for place in places if wrong[place]]
