@@ -55,8 +55,8 @@ def _encoder(path):
     _, problem = conversion.search(path)
     if problem is not None:
         export_cli.refuse(
-            f"--encoder={path}: must be a .keras file or a checkpoint of "
-            f"google-research/simclr, received one {problem}"
+            "--encoder: must be a .keras file or a checkpoint of "
+            f"google-research/simclr. Received: {path}, {problem}"
         )
     return path
 
