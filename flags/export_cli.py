@@ -1,30 +1,10 @@
-"""Flags of `python -m simclr_keras.export`, apart from those of train.py.
-
-They have a registry of their own, since both commands have a --model_dir and
-an --image_size, with different meanings.
-"""
-
-import copy
-import os
-import sys
-import textwrap
+"""Flags of `python -m simclr_keras.export`, apart from those of train.py."""
 
 from absl import flags
 
+from simclr_keras.flags import console
+
 _REGISTRY = flags.FlagValues()
-
-
-class _Side(flags.ArgumentParser):
-    syntactic_help = "a whole number of at least 1"
-
-    def parse(self, argument):
-        try:
-            if int(argument) >= 1:
-                return int(argument)
-        except ValueError:
-            pass
-        raise ValueError("must be a whole number of at least 1")
-
 
 flags.DEFINE_string(
     "model_dir",
@@ -58,7 +38,7 @@ flags.DEFINE_integer(
     flag_values=_REGISTRY,
 )
 flags.DEFINE(
-    _Side(),
+    console.AtLeastOne(),
     "image_size",
     None,
     "Side of the images that the encoder takes, in pixels. With --model_dir "
@@ -74,17 +54,14 @@ flags.DEFINE_string(
     flag_values=_REGISTRY,
 )
 
-_NAMES = (
-    "model_dir",
-    "encoder",
-    "linear_probe",
-    "ft_proj_selector",
-    "image_size",
-    "output",
-)
-_NUMBERS = ("ft_proj_selector", "image_size")
-_PROGRAM = "simclr-export"
-_HELP = ("--help", "-help", "-h", "-?", "--helpshort", "--helpfull")
+_METAVARS = {
+    "model_dir": "PATH",
+    "encoder": "PATH",
+    "linear_probe": "PATH",
+    "ft_proj_selector": "N",
+    "image_size": "N",
+    "output": "PATH",
+}
 _INTRODUCTION = """\
 usage: simclr-export --model_dir=RUN [--output=FOLDER]
        simclr-export --encoder=FILE --image_size=N --output=FOLDER
@@ -96,6 +73,7 @@ Writes an encoder as a TensorFlow SavedModel, which answers image files or
 tensors with embeddings and, with a probe, classes. It is written into a
 folder that TensorFlow Serving can watch; no earlier version is changed.
 """
+_CONSOLE = console.Console("simclr-export", _INTRODUCTION, _REGISTRY, _METAVARS)
 
 
 def parse(argv=None):
@@ -108,58 +86,15 @@ def parse(argv=None):
         Flag name -> value, None where not given. Either `model_dir` is given,
         or `encoder`, `image_size` and `output` are.
     """
-    argv = sys.argv if argv is None else argv
-    if not set(argv[1:]).isdisjoint(_HELP):
-        print(help_text())
-        raise SystemExit(0)
-    # Values are an answer here, no state of the module.
-    registry = copy.deepcopy(_REGISTRY)
-    try:
-        rest = registry(argv)[1:]
-    except flags.Error as error:
-        refuse(str(error))
-    values = {name: _expanded(registry[name].value) for name in _NAMES}
-    problem = _problem(values, rest)
-    if problem:
-        refuse(problem)
-    return values
+    return _CONSOLE.parse(argv, _problem)
 
 
 def refuse(message):
     """Ends the process with code 2 and the message on standard error."""
-    print(f"{_PROGRAM}: {message}", file=sys.stderr)
-    print("Try --help for all flags.", file=sys.stderr)
-    raise SystemExit(2)
+    _CONSOLE.refuse(message)
 
 
-def help_text():
-    """What --help prints."""
-    lines = [_INTRODUCTION]
-    for name in _NAMES:
-        metavar = "N" if name in _NUMBERS else "PATH"
-        lines.append(f"  --{name}={metavar}")
-        lines.append(
-            textwrap.fill(
-                _REGISTRY[name].help,
-                width=79,
-                initial_indent=" " * 6,
-                subsequent_indent=" " * 6,
-            )
-        )
-    return "\n".join(lines)
-
-
-def _expanded(value):
-    # No shell expands the tilde of --output=~/models.
-    return os.path.expanduser(value) if isinstance(value, str) else value
-
-
-def _problem(values, rest):
-    if rest:
-        return f"unexpected argument {rest[0]}: flags start with --"
-    empty = [name for name, value in values.items() if value == ""]
-    if empty:
-        return f"--{empty[0]} must not be empty (is a shell variable unset?)"
+def _problem(values):
     if (values["model_dir"] is None) == (values["encoder"] is None):
         return "give one of --model_dir and --encoder"
     if values["encoder"] is not None:
