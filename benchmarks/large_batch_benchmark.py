@@ -81,7 +81,7 @@ def row(batch, micro, rows, arguments):
     way = f"{micro} a time" if micro else "at once"
     print(f"{batch:6}  {way:10}", end="", flush=True)
     smaller = [r for (_, m), r in rows.items() if m == micro and r]
-    needed = needed_megabytes(batch, smaller)
+    needed = needed_megabytes(batch, micro, smaller)
     if needed > psutil.virtual_memory().available / 2**20:
         print(f"  needs about {needed / 1024:.0f} GB", flush=True)
         return None
@@ -106,12 +106,12 @@ def row(batch, micro, rows, arguments):
     return found
 
 
-def needed_megabytes(batch, smaller):
+def needed_megabytes(batch, micro, smaller):
     """Peak to expect from those of smaller batches: they lie on a line."""
-    if not smaller:
-        return 0
     points = [(found["batch"], found["peak"]) for found in smaller]
-    if len(points) == 1:
+    if len(points) < 2:
+        if micro or not points:
+            return 0
         points.append((0, smaller[0]["before"]))
     return np.polyval(np.polyfit(*zip(*points, strict=True), 1), batch)
 
