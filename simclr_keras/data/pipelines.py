@@ -1,4 +1,4 @@
-"""From splits to the `tf.data` pipelines of pretraining and evaluation."""
+"""From splits to the `tf.data` pipelines of training and evaluation."""
 
 import contextlib
 
@@ -8,7 +8,6 @@ from simclr_keras import augment
 from simclr_keras import preprocessing
 from simclr_keras.data import order
 
-_NUM_VIEWS = 2
 # Keeps the seeds of crops made here apart from those of the train step.
 _HOST_CROP = 1
 _SHOWN = 5
@@ -34,6 +33,7 @@ def pretraining(
     replicas=(1, 0, 1),
     crop="google",
     flip_probability=0.5,
+    num_views=2,
 ):
     """Shuffled batches: exactly `num_steps`, from step `first_step` on.
 
@@ -54,12 +54,13 @@ def pretraining(
             and cropped are these rows alone.
         crop: "google" or "torchvision", the sampler of the crops made here.
         flip_probability: share of the views made here that are mirrored.
+        num_views: int V, how many of each image are made here.
 
     Returns:
         dataset of images, or of (images, labels [B] int64) if the split has
         labels. Images held in memory come as they are, [B, H, W, 3] uint8, to
         be cropped on the device. Streamed ones have any size and are cropped
-        here, on the host: two views [B, 2, S, S, 3] float32, unclipped.
+        here, on the host: V views [B, V, S, S, 3] float32, unclipped.
 
     Raises:
         ValueError: if a number is out of range.
@@ -81,7 +82,7 @@ def pretraining(
         dataset = _gathered(split, rows.of_index_batches(indices))
     else:
         geometry = {"crop": crop, "flip_probability": flip_probability}
-        dataset = _views(split, rows, image_size, geometry, **steps)
+        dataset = _views(split, rows, image_size, num_views, geometry, **steps)
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 
@@ -262,8 +263,18 @@ class _Rows:
         return keys.filter(is_here)
 
 
-def _views(split, rows, image_size, geometry, *, seed, first_step, num_steps):
-    """Batches of two crops of each image, decoded and cropped in parallel."""
+def _views(
+    split,
+    rows,
+    image_size,
+    num_views,
+    geometry,
+    *,
+    seed,
+    first_step,
+    num_steps,
+):
+    """Batches of crops of each image, decoded and cropped in parallel."""
 
     def views(position, key):
         image, label = split.read(key)
@@ -276,7 +287,7 @@ def _views(split, rows, image_size, geometry, *, seed, first_step, num_steps):
                     image_size,
                     **geometry,
                 )
-                for view in range(_NUM_VIEWS)
+                for view in range(num_views)
             ]
         )
         return (crops, label) if split.has_labels else crops

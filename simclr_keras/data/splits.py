@@ -71,6 +71,11 @@ class Split:
         self._images = np.asarray(memoryview(tensor))
         return tensor
 
+    def subset(self, indices):
+        """Some of the examples, as a split of their own."""
+        labels = None if self.labels is None else self.labels[indices]
+        return ArraySplit(self.images[indices], labels)
+
     def _load(self):
         raise NotImplementedError
 
@@ -91,10 +96,6 @@ class ArraySplit(Split):
     @functools.cached_property
     def contents(self):
         return contents.of_images(self.images)
-
-    def subset(self, indices):
-        labels = None if self.labels is None else self.labels[indices]
-        return ArraySplit(self.images[indices], labels)
 
 
 class StreamedSplit(Split):

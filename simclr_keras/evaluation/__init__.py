@@ -4,14 +4,30 @@
     knn.run(encoder, train, test)
     compare.run(encoder, {"raw pixels": compare.raw_pixels(32)}, train, test)
 
+and on one that labels train on:
+
+    finetune.run(encoder, split, test, labels_per_class=10)
+    linear_sgd.run(encoder, split, test)        # the classifier alone
+
 Encoders are Keras models, `train` and `test` tf.data datasets of
-`(images, labels)`; results are plain dicts, ready for JSON.
+`(images, labels)`, `split` a `data.Split`, whose images are cropped anew in
+each epoch; results are plain dicts, ready for JSON.
 """
 
 from simclr_keras.evaluation import compare
 from simclr_keras.evaluation import features
+from simclr_keras.evaluation import finetune
 from simclr_keras.evaluation import knn
 from simclr_keras.evaluation import linear_probe
+from simclr_keras.evaluation import linear_sgd
 from simclr_keras.evaluation import subsets
 
-__all__ = ["compare", "features", "knn", "linear_probe", "subsets"]
+__all__ = [
+    "compare",
+    "features",
+    "finetune",
+    "knn",
+    "linear_probe",
+    "linear_sgd",
+    "subsets",
+]

@@ -1,6 +1,7 @@
 """Top-k accuracy from scores, shared by the protocols."""
 
 import math
+import statistics
 
 import numpy as np
 import tensorflow as tf
@@ -25,6 +26,28 @@ def summary(scores: np.ndarray, labels: np.ndarray) -> dict:
         "top5": top_k(scores, labels, 5) if several else None,
         "top1_standard_error": math.sqrt(top1 * (1 - top1) / len(labels)),
         "num_examples": len(labels),
+    }
+
+
+def over_draws(summaries: list[dict]) -> dict:
+    """Mean and spread of the `summary` of one test set under several fits.
+
+    Returns:
+        dict with `top1` and `top5`, the means (`top5` None as in `summary`);
+        `top1_std`, the standard deviation over the fits; its
+        `top1_standard_error`, sqrt(n) smaller; both None for one fit;
+        `top1_draws`, all of them; and `num_examples`.
+    """
+    top1 = [summary["top1"] for summary in summaries]
+    top5 = [summary["top5"] for summary in summaries]
+    deviation = statistics.stdev(top1) if len(top1) > 1 else None
+    return {
+        "top1": statistics.fmean(top1),
+        "top5": None if None in top5 else statistics.fmean(top5),
+        "top1_std": deviation,
+        "top1_standard_error": deviation and deviation / math.sqrt(len(top1)),
+        "top1_draws": top1,
+        "num_examples": summaries[0]["num_examples"],
     }
 
 

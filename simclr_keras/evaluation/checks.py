@@ -1,5 +1,7 @@
 """What the protocols demand of their training and test data."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 
@@ -33,7 +35,7 @@ def training(
             `num_classes`, or one class only.
     """
     labelled(**{name: features})
-    _labels(name, features.labels, num_classes)
+    labels(name, features.labels, num_classes)
     if len(np.unique(features.labels)) < 2:
         raise ValueError(
             f"`{name}` must have at least two classes. "
@@ -52,7 +54,7 @@ def pair(
             `test`), or if the embeddings have different widths.
     """
     labelled(test=test)
-    _labels("test", test.labels, num_classes)
+    labels("test", test.labels, num_classes)
     if train.x.shape[1] != test.x.shape[1]:
         raise ValueError(
             "`test` must have embeddings as wide as those of `train`. "
@@ -62,13 +64,29 @@ def pair(
     return max(in_train, int(test.labels.max()) + 1)
 
 
+def seeds(numbers: Sequence[int]) -> list[int]:
+    """`numbers` as a list.
+
+    Raises:
+        ValueError: unless they are one or more different integers >= 0.
+    """
+    found = [int(number) for number in numbers]
+    if not found or min(found) < 0 or len(set(found)) < len(found):
+        raise ValueError(
+            "`seeds` must be one or more different integers >= 0. "
+            f"Received: seeds={found}"
+        )
+    return found
+
+
 def unseen_classes(train: Features, test: Features) -> list[int]:
     """Labels of `test` without an example in `train`: sure to be missed."""
     return np.setdiff1d(test.labels, train.labels).tolist()
 
 
-def _labels(name, labels, num_classes):
-    low, high = int(labels.min()), int(labels.max())
+def labels(name: str, numbers: np.ndarray, num_classes: int | None) -> None:
+    """Raises a ValueError unless labels are from 0 to `num_classes` - 1."""
+    low, high = int(numbers.min()), int(numbers.max())
     if low < 0 or (num_classes is not None and high >= num_classes):
         upper = "K - 1" if num_classes is None else num_classes - 1
         raise ValueError(

@@ -1,6 +1,7 @@
 """Embeddings of a whole data set under a frozen encoder."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import keras
@@ -44,7 +45,7 @@ def extract(
     """
     labelled = _check_dataset(dataset)
     embed = _compiled(encoder, dataset.element_spec)
-    before = _digests(encoder)
+    before = digests(encoder.weights)
     x, labels = [], []
     for element in tqdm.tqdm(
         dataset,
@@ -58,7 +59,7 @@ def extract(
         x.append(embed(images).numpy())
         if labelled:
             labels.append(element[1].numpy())
-    _check_unchanged(encoder, before)
+    check_unchanged(encoder.weights, before)
     _check_values(encoder, x)
     return Features(
         np.concatenate(x),
@@ -122,20 +123,23 @@ def _num_batches(dataset):
     return None if number < 0 else number
 
 
-def _digests(encoder):
+def digests(weights: Sequence[keras.Variable]) -> list[bytes]:
     """One digest per weight: 32 bytes each instead of a second model."""
     return [
         hashlib.sha256(np.ascontiguousarray(w.numpy())).digest()
-        for w in encoder.weights
+        for w in weights
     ]
 
 
-def _check_unchanged(encoder, before):
-    pairs = zip(encoder.weights, before, _digests(encoder), strict=True)
+def check_unchanged(
+    weights: Sequence[keras.Variable], before: Sequence[bytes]
+) -> None:
+    """Raises a ValueError unless `weights` have the digests `before`."""
+    pairs = zip(weights, before, digests(weights), strict=True)
     changed = [w.path for w, old, new in pairs if old != new]
     if changed:
         raise ValueError(
-            "`encoder` must stay as it is in inference mode. "
+            "`encoder` must stay as it is where it is frozen. "
             f"Received: an encoder that changed {changed[:3]}"
             f"{' and others' if len(changed) > 3 else ''}"
         )

@@ -1,7 +1,5 @@
 """Linear probe: the accuracy of a linear classifier on frozen embeddings."""
 
-import math
-import statistics
 from collections.abc import Sequence
 
 import keras
@@ -87,7 +85,7 @@ def evaluate(
             without `labels_per_class`.
     """
     num_classes = checks.pair(train, test, num_classes)
-    seeds = _checked_seeds(seeds)
+    seeds = checks.seeds(seeds)
     if probe is not None and probe.kernel.shape != (
         train.x.shape[1],
         num_classes,
@@ -138,9 +136,6 @@ def _all_labels(probe, test, seed):
 
 def _few_labels(probes, test, labels_per_class, seeds):
     scores = [accuracy.summary(p.logits(test.x), test.labels) for p in probes]
-    top1 = [score["top1"] for score in scores]
-    top5 = [score["top5"] for score in scores]
-    deviation = statistics.stdev(top1) if len(top1) > 1 else None
     return {
         "protocol": (
             f"{_PROTOCOL}, on {labels_per_class} labelled examples per "
@@ -149,12 +144,7 @@ def _few_labels(probes, test, labels_per_class, seeds):
             "set; embeddings standardised by the whole training set"
         ),
         "labels_per_class": labels_per_class,
-        "top1": statistics.fmean(top1),
-        "top5": None if None in top5 else statistics.fmean(top5),
-        "top1_std": deviation,
-        "top1_standard_error": deviation and deviation / math.sqrt(len(top1)),
-        "top1_draws": top1,
-        "num_examples": scores[0]["num_examples"],
+        **accuracy.over_draws(scores),
         "num_train": probes[0].num_train,
         "seeds": list(seeds),
         "C": probes[0].C,
@@ -166,13 +156,3 @@ _PROTOCOL = (
     "multinomial logistic regression (scikit-learn, L-BFGS, L2) on "
     "standardised embeddings of the frozen encoder"
 )
-
-
-def _checked_seeds(seeds):
-    seeds = [int(seed) for seed in seeds]
-    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
-        raise ValueError(
-            "`seeds` must be one or more different integers >= 0. "
-            f"Received: seeds={seeds}"
-        )
-    return seeds

@@ -1,7 +1,8 @@
 """Stratified, seeded choices of examples by their labels.
 
 All come from one order per class and seed, so they are nested: the five
-examples of a class with `labels_per_class=5` are among its ten with 10.
+examples of a class with `labels_per_class=5` are among its ten with 10, and
+those of 1 % of the labels among those of 10 %.
 """
 
 import math
@@ -39,6 +40,31 @@ def per_class(
             f"Received: labels_per_class={labels_per_class}"
         )
     return _join(order[:labels_per_class] for order in orders.values())
+
+
+def of_each_class(labels: np.ndarray, share: float, *, seed: int) -> np.ndarray:
+    """Indices of a share of the examples of each class that occurs.
+
+    Args:
+        labels: [N] int class indices >= 0.
+        share: float in (0, 1]. Of each class it is rounded to whole examples,
+            but never below one.
+        seed: int >= 0. The draw in one class is independent of the others.
+
+    Returns:
+        [about share * N] int64, increasing.
+
+    Raises:
+        ValueError: if `share` is out of its range.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(
+            f"`share` must be above 0 and at most 1. Received: share={share}"
+        )
+    return _join(
+        order[: max(1, round(share * len(order)))]
+        for order in _orders(labels, seed).values()
+    )
 
 
 def validation_split(

@@ -107,6 +107,14 @@ class TestPretrainingFromFiles:
             flat = views.reshape(BATCH * 2, -1)
             assert len(np.unique(flat, axis=0)) == BATCH * 2
 
+    def test_one_crop_on_demand(self, file_split):
+        one, two = (
+            elements(pretraining(file_split, num_views=number))[0]
+            for number in (1, 2)
+        )
+        np.testing.assert_array_equal(one[0], two[0][:, :1])
+        np.testing.assert_array_equal(one[1], two[1])
+
     @pytest.mark.usefixtures("cheap_views")
     def test_views_of_an_image_differ_between_epochs(self, file_split):
         seen = {}

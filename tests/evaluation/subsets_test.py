@@ -47,6 +47,30 @@ class TestPerClass:
             subsets.per_class(_labels(), 0, seed=0)
 
 
+class TestOfEachClass:
+    def test_takes_the_share_of_each_class_and_one_at_least(self):
+        labels = np.array([0] * 1000 + [1] * 149 + [7] * 3)
+        rows = subsets.of_each_class(labels, 0.01, seed=0)
+        assert np.bincount(labels[rows]).tolist() == [10, 1] + [0] * 5 + [1]
+        assert len(subsets.of_each_class(labels, 1.0, seed=0)) == len(labels)
+
+    def test_smaller_shares_lie_inside_larger_ones_of_a_seed(self):
+        labels = _labels(num=2000)
+        draws = [
+            set(subsets.of_each_class(labels, share, seed=3))
+            for share in (0.01, 0.1, 0.5)
+        ]
+        assert draws[0] < draws[1] < draws[2]
+        smallest = min(np.bincount(labels)[::2])
+        assert set(subsets.per_class(labels, smallest // 20, seed=3)) < draws[1]
+        assert draws[0] != set(subsets.of_each_class(labels, 0.01, seed=4))
+
+    @pytest.mark.parametrize("share", [0, -0.1, 1.01, float("nan")])
+    def test_no_share(self, share):
+        with pytest.raises(ValueError, match="`share` must be above 0"):
+            subsets.of_each_class(_labels(), share, seed=0)
+
+
 class TestValidationSplit:
     def test_is_disjoint_stratified_and_whole(self):
         labels = _labels()
