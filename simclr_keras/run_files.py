@@ -31,7 +31,9 @@ def write_npz(path, **arrays):
     """Writes those `arrays` that are not None, as `write_json` does."""
     temporary = f"{path}.partial"
     with open(temporary, "wb") as file:
-        np.savez_compressed(file, **{k: v for k, v in arrays.items() if v is not None})
+        np.savez_compressed(
+            file, **{k: v for k, v in arrays.items() if v is not None}
+        )
     os.replace(temporary, path)
 
 
