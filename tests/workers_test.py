@@ -11,10 +11,21 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import small_run
 from tests import workers
 
 STEPS = 12
-RUN = (f"--train_steps={STEPS}", "--checkpoint_steps=4", "--evaluations=knn")
+RUN = (
+    f"--train_steps={STEPS}",
+    "--checkpoint_steps=4",
+    "--evaluations=knn",
+    # At the rate of the recipe, without warm-up, rounding grows a
+    # thousandfold in a step.
+    "--learning_rate=0.05",
+)
+# Steps that stay equal to 1e-5: later, rounding moves a value across a ReLU's
+# bend.
+ALIKE = 6
 # Within which workers notice that another one is gone.
 SECONDS = 60
 
@@ -40,6 +51,41 @@ def steps(model_dir):
     ]
 
 
+WORKER = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from simclr_keras import distribution
+strategy = distribution.strategy("multi_worker")
+import numpy as np
+from tests import small_run
+model = small_run.model(strategy)
+logs = small_run.trained(model, strategy)
+losses = [log["loss"] for log in logs]
+np.savez(sys.argv[2], losses, *small_run.weights(model))
+"""
+
+
+def test_two_workers_equal_one(tmp_path):
+    """A small network, through `fit`: five layers pass little rounding on."""
+    paths = [tmp_path / f"{index}.npz" for index in range(2)]
+    answers = workers.finish(
+        workers.start(
+            program=("-c", WORKER, workers.ROOT),
+            first=[(path,) for path in paths],
+        )
+    )
+    for _, stderr, code in answers:
+        assert code == 0, stderr
+    one = small_run.model()
+    start = small_run.weights(one)
+    losses = [log["loss"] for log in small_run.trained(one)]
+    expected = [losses, *small_run.weights(one)]
+    assert small_run.largest_difference(start, expected[1:]) > 0.01
+    for path in paths:
+        found = list(np.load(path).values())
+        assert small_run.largest_difference(found, expected) < 1e-5
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """The same run by two workers and by one process."""
@@ -61,21 +107,25 @@ def runs(tmp_path_factory):
 
 
 class TestTwoWorkers:
-    def test_equal_one_process(self, runs):
+    def test_log_what_one_process_logs(self, runs):
+        folder, _ = runs
+        expected, found = steps(folder / "one"), steps(folder / "two")
+        assert [log["step"] for log in found] == list(range(1, STEPS + 1))
+        pairs = list(zip(found, expected, strict=True))
+        for log, other in pairs[:ALIKE]:
+            assert log == pytest.approx(other, abs=1e-5, rel=1e-5)
+        assert pairs[-1][0]["loss"] == pytest.approx(
+            pairs[-1][1]["loss"], rel=1e-3
+        )
+
+    def test_end_where_one_process_ends(self, runs):
         folder, _ = runs
         expected, found = weights(folder / "one"), weights(folder / "two")
         assert expected.keys() == found.keys() and len(expected) > 150
         for key, value in expected.items():
             np.testing.assert_allclose(
-                found[key], value, atol=1e-5, rtol=1e-5, err_msg=key
+                found[key], value, atol=1e-2, rtol=1e-2, err_msg=key
             )
-
-    def test_log_what_one_process_logs(self, runs):
-        folder, _ = runs
-        expected, found = steps(folder / "one"), steps(folder / "two")
-        assert [log["step"] for log in found] == list(range(1, STEPS + 1))
-        for log, other in zip(found, expected, strict=True):
-            assert log == pytest.approx(other, abs=1e-5, rel=1e-5)
 
     def test_the_chief_alone_writes_and_prints(self, runs):
         folder, ((output, *_), (quiet, errors, _)) = runs
@@ -86,8 +136,9 @@ class TestTwoWorkers:
         assert names[0] == names[1]
         checkpoints = (folder / "two" / "checkpoints").iterdir()
         assert {p.name for p in checkpoints} == {"step_4", "step_8", "step_12"}
-        boards = list((folder / "two" / "tensorboard").iterdir())
-        assert len(boards) == 1
+        # events.out.tfevents.TIME.HOST.PROCESS.NUMBER.v2
+        boards = (folder / "two" / "tensorboard").iterdir()
+        assert len({board.name.split(".")[-3] for board in boards}) == 1
         assert "replicas: 2" in output and "exported" in output
         assert quiet == "worker 1 of 2: see worker 0\n"
         assert "Traceback" not in errors
