@@ -129,7 +129,14 @@ def test_one_small_step(path, parse, tmp_path):
     )
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, [BATCH, size, size, 3], np.uint8)
-    np.savez(tmp_path / "images.npz", x_train=images)
+    labels = np.arange(BATCH) % 2
+    np.savez(
+        tmp_path / "images.npz",
+        x_train=images,
+        y_train=labels,
+        x_test=images,
+        y_test=labels,
+    )
     arguments = [
         f"--flagfile={path}",
         f"--dataset={tmp_path / 'images.npz'}",
