@@ -27,6 +27,7 @@ import numpy as np
 import tensorflow as tf
 
 from simclr_keras import distribution
+from simclr_keras import run_files
 from tests import small_run
 
 REPLICAS = (1, 2, 4)
@@ -51,19 +52,11 @@ def main():
         for number in REPLICAS:
             runs |= in_a_process(number, pathlib.Path(folder, "runs.npz"))
     print(
-        f"{processor()}, {os.cpu_count()} cores, "
+        f"{run_files.processor()}, {os.cpu_count()} cores, "
         f"python {platform.python_version()}, tensorflow {tf.__version__}, "
         f"keras {keras.__version__}; {STEPS} steps, n=1\n"
     )
     report(runs)
-
-
-def processor():
-    """The model's name where Linux tells."""
-    path = pathlib.Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    names = (x.partition(": ")[2] for x in lines if x.startswith("model name"))
-    return next(names, platform.machine())
 
 
 def in_a_process(num_replicas, output):

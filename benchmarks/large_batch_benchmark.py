@@ -14,7 +14,6 @@ import argparse
 import importlib.metadata
 import json
 import os
-import pathlib
 import platform
 import resource
 import subprocess
@@ -26,6 +25,8 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 import numpy as np
 import psutil
+
+from simclr_keras import run_files
 
 IMAGE_SIZE = 32
 WARM_UP = 64  # images whose augmentation makes XLA compile
@@ -58,15 +59,12 @@ def main():
 
 
 def describe(arguments):
-    path = pathlib.Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    names = (x.partition(": ")[2] for x in lines if x.startswith("model name"))
     versions = ", ".join(
         f"{name} {importlib.metadata.version(name)}"
         for name in ("tensorflow", "keras", "keras-cv")
     )
     print(
-        f"{next(names, platform.machine())}, {os.cpu_count()} cores, "
+        f"{run_files.processor()}, {os.cpu_count()} cores, "
         f"{psutil.virtual_memory().total / 2**30:.0f} GB, "
         f"load {os.getloadavg()[0]:.1f}; python {platform.python_version()}, "
         f"{versions}\nResNet-18, width {arguments.width:g}, {IMAGE_SIZE} px\n\n"

@@ -48,6 +48,18 @@ def environment():
     }
 
 
+def processor():
+    """Its name, as far as the system tells."""
+    try:
+        text = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor() or platform.machine()
+    for line in text.splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
 def _git_revision():
     """Revision of the checkout that runs; None for an installed package."""
     folder = pathlib.Path(__file__).resolve().parent.parent

@@ -1,7 +1,6 @@
 """What a run took, and how its processes ended: `resources.json`."""
 
 import pathlib
-import platform
 import resource
 import sys
 
@@ -42,7 +41,7 @@ def _peak_memory():
 
 def _devices():
     """Processor, and accelerators with the most memory in use on one."""
-    found = {"processor": _processor(), "accelerators": []}
+    found = {"processor": run_files.processor(), "accelerators": []}
     # A run that was stopped before it needed TensorFlow has none to ask.
     tf = sys.modules.get("tensorflow")
     if tf is None:
@@ -58,15 +57,3 @@ def _devices():
     if peaks:
         found["peak_accelerator_bytes"] = max(peaks)
     return found
-
-
-def _processor():
-    """Its name, as far as the system tells."""
-    try:
-        text = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return platform.processor() or platform.machine()
-    for line in text.splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
