@@ -7,7 +7,6 @@ import os
 import signal
 import time
 
-import numpy as np
 import pytest
 
 from tests import kill_test
@@ -53,21 +52,8 @@ def test_ten_kills_change_nothing(tmp_path):
     for _, stderr, code in answers:
         assert code == 0, stderr
     assert "resuming at step" in answers[0][0]
-    expected, found = (
-        kill_test.final_state(tmp_path / name) for name in ("whole", "killed")
-    )
-    assert expected.keys() == found.keys() and len(expected) > 150
-    difference = max(
-        np.abs(expected[key].astype(np.float64) - found[key]).max()
-        for key in expected
-    )
     print(
-        f"{KILLS} kills, {resumed + 1} resumes, {len(expected)} variables, "
-        f"largest difference {difference}; the other worker ended within "
+        f"{KILLS} kills, {resumed + 1} resumes; the other worker ended within "
         f"{max(waited):.1f} s on {os.cpu_count()} cores"
     )
-    assert difference == 0.0
-    whole, killed = (
-        kill_test.metrics(tmp_path / name) for name in ("whole", "killed")
-    )
-    assert whole == killed
+    kill_test.check_same_end(tmp_path / "whole", tmp_path / "killed")
