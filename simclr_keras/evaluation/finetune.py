@@ -88,7 +88,9 @@ def run_with_model(
     num_classes = _num_classes(train, num_classes)
     first, summaries, unseen = None, [], set()
     for seed in seeds:
-        chosen = labelled_part(train, labels_per_class, label_fraction, seed)
+        chosen = subsets.labelled_part(
+            train, labels_per_class, label_fraction, seed
+        )
         model = fine_tuned(encoder, chosen, num_classes, seed=seed, **settings)
         scores = extract(model, test, verbose=verbose)
         checks.labels("test", scores.labels, num_classes)
@@ -232,39 +234,6 @@ def plan(
     )
     warmup = schedules.warmup_steps(num_examples, warmup_epochs, batch_size)
     return Plan(batch_size, num_steps, num_examples // batch_size, warmup)
-
-
-def labelled_part(
-    split: data.Split,
-    labels_per_class: int | None,
-    label_fraction: float | None,
-    seed: int,
-) -> data.Split:
-    """The examples of `split` that a fit may see; all of it for two None.
-
-    Raises:
-        ValueError: if both numbers are given or one is out of its range, a
-            class is too small, or labels are known only while streaming.
-    """
-    if labels_per_class is None and label_fraction is None:
-        return split
-    if labels_per_class is not None and label_fraction is not None:
-        raise ValueError(
-            "`label_fraction` must be None if `labels_per_class` is given. "
-            f"Received: label_fraction={label_fraction} and "
-            f"labels_per_class={labels_per_class}"
-        )
-    if split.labels is None:
-        raise ValueError(
-            "`train` must have labels that are known before it is read, to "
-            "choose some by class. Received: a data set that is streamed; "
-            "name a part of it instead, such as imagenet2012_subset/1pct"
-        )
-    if labels_per_class is not None:
-        rows = subsets.per_class(split.labels, labels_per_class, seed=seed)
-    else:
-        rows = subsets.of_each_class(split.labels, label_fraction, seed=seed)
-    return split.subset(rows)
 
 
 def _num_classes(train, num_classes):

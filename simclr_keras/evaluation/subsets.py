@@ -9,6 +9,8 @@ import math
 
 import numpy as np
 
+from simclr_keras import data
+
 
 def per_class(
     labels: np.ndarray, labels_per_class: int, *, seed: int
@@ -65,6 +67,39 @@ def of_each_class(labels: np.ndarray, share: float, *, seed: int) -> np.ndarray:
         order[: max(1, round(share * len(order)))]
         for order in _orders(labels, seed).values()
     )
+
+
+def labelled_part(
+    split: data.Split,
+    labels_per_class: int | None,
+    label_fraction: float | None,
+    seed: int,
+) -> data.Split:
+    """The examples of `split` that a fit may see; all of it for two None.
+
+    Raises:
+        ValueError: if both numbers are given or one is out of its range, a
+            class is too small, or labels are known only while streaming.
+    """
+    if labels_per_class is None and label_fraction is None:
+        return split
+    if labels_per_class is not None and label_fraction is not None:
+        raise ValueError(
+            "`label_fraction` must be None if `labels_per_class` is given. "
+            f"Received: label_fraction={label_fraction} and "
+            f"labels_per_class={labels_per_class}"
+        )
+    if split.labels is None:
+        raise ValueError(
+            "`train` must have labels that are known before it is read, to "
+            "choose some by class. Received: a data set that is streamed; "
+            "name a part of it instead, such as imagenet2012_subset/1pct"
+        )
+    if labels_per_class is not None:
+        rows = per_class(split.labels, labels_per_class, seed=seed)
+    else:
+        rows = of_each_class(split.labels, label_fraction, seed=seed)
+    return split.subset(rows)
 
 
 def validation_split(
