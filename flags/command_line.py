@@ -17,7 +17,7 @@ _FLAGFILE = ("--flagfile", "-flagfile")
 _WIDTH = 79
 _INTRODUCTION = """\
 Pretrains an encoder with SimCLR, measures it and exports it for serving.
-Without flags it does so on scikit-learn's digits, in about three minutes on
+Without flags it does so on scikit-learn's digits, in about four minutes on
 two CPU cores. Google SimCLR's flags keep their names and meanings. What is
 left out comes from a recipe for the data set; the run prints every value."""
 

@@ -56,7 +56,7 @@ _IMAGENET = {"train_epochs": 100, **_SQUARE_ROOT}
 RECIPES = {
     "digits": Recipe(
         "digits",
-        "about three minutes on two CPU cores",
+        "about four minutes on two CPU cores",
         {
             "image_size": 16,
             "resnet_depth": 18,
