@@ -1,4 +1,8 @@
-"""Shared by all tests: CPU only, two logical devices, quiet TensorFlow."""
+"""Shared by all tests: CPU only, two logical devices, quiet TensorFlow.
+
+The whole suite runs in two processes, each file in one of them. Tests that
+are named run in this one, and slow ones too: they start their own.
+"""
 
 import os
 
@@ -11,11 +15,30 @@ import keras
 import pytest
 import tensorflow as tf
 
+_IS_ONE_OF_TWO = "PYTEST_XDIST_WORKER" in os.environ
+
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0],
     [tf.config.LogicalDeviceConfiguration()] * 2,
 )
 tf.config.experimental.enable_tensor_float_32_execution(False)
+if _IS_ONE_OF_TWO:
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    """Sets pytest-xdist's options where they save time; `-n 0` declines."""
+    option = config.option
+    if (
+        config.pluginmanager.hasplugin("xdist")
+        and not _IS_ONE_OF_TWO
+        and option.numprocesses is None
+        and not option.usepdb
+        and option.markexpr == "not slow"
+        and config.args == config.getini("testpaths")
+    ):
+        option.numprocesses, option.dist = 2, "loadfile"
 
 
 @pytest.fixture(scope="session", autouse=True)
