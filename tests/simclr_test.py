@@ -31,6 +31,11 @@ def small_model(augmenter=None, **arguments):
     return model
 
 
+def small_augmenter():
+    """Without blur, and without XLA: both take long."""
+    return simclr_keras.augmenter(image_size=8, blur=False, jit_compile=False)
+
+
 def pairs(num_images=8, size=8):
     return (
         np.random.default_rng(0)
@@ -235,9 +240,7 @@ class TestTrainStep:
     @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
     def test_low_precision(self, policy):
         keras.config.set_dtype_policy(policy)
-        model = small_model(
-            simclr_keras.augmenter(image_size=8, blur=False), num_classes=3
-        )
+        model = small_model(small_augmenter(), num_classes=3)
         images = np.uint8(pairs()[:, 0] * 255)
         log = model.train_on_batch(images, np.arange(8) % 3, return_dict=True)
         assert np.isfinite(log["loss"])
@@ -249,7 +252,8 @@ class TestTrainStep:
         for jit_compile in (False, True):
             keras.utils.set_random_seed(0)
             model = small_model(
-                simclr_keras.augmenter(image_size=8), num_classes=3
+                simclr_keras.augmenter(image_size=8, jit_compile=False),
+                num_classes=3,
             )
             model.compile(keras.optimizers.SGD(0.1), jit_compile=jit_compile)
             log = model.train_on_batch(
@@ -261,7 +265,7 @@ class TestTrainStep:
 
 class TestViews:
     def model(self):
-        return small_model(simclr_keras.augmenter(image_size=8, blur=False))
+        return small_model(small_augmenter())
 
     def test_two_different_views_of_each_image(self):
         images = pairs()[:, 0]
@@ -297,9 +301,7 @@ class TestViews:
 
 class TestKeras:
     def test_fit_evaluate_predict_on_a_dataset(self):
-        model = small_model(
-            simclr_keras.augmenter(image_size=8, blur=False), num_classes=3
-        )
+        model = small_model(small_augmenter(), num_classes=3)
         images, labels = np.uint8(pairs()[:, 0] * 255), np.arange(8) % 3
         dataset = tf.data.Dataset.from_tensor_slices((images, labels)).batch(4)
         history = model.fit(dataset, epochs=2, shuffle=False, verbose=0)
@@ -313,15 +315,13 @@ class TestKeras:
         assert model.optimizer.iterations.numpy() == 4
 
     def test_unlabelled_images(self):
-        model = small_model(simclr_keras.augmenter(image_size=8, blur=False))
+        model = small_model(small_augmenter())
         dataset = tf.data.Dataset.from_tensor_slices(pairs()[:, 0]).batch(4)
         history = model.fit(dataset, shuffle=False, verbose=0).history
         assert "probe_top1" not in history
 
     def test_evaluate_changes_nothing_and_repeats(self):
-        model = small_model(
-            simclr_keras.augmenter(image_size=8, blur=False), num_classes=3
-        )
+        model = small_model(small_augmenter(), num_classes=3)
         data = pairs()[:, 0], np.arange(8) % 3
         before = [w.numpy() for w in model.weights]
         first = model.evaluate(*data, batch_size=8, verbose=0)
@@ -330,9 +330,7 @@ class TestKeras:
             np.testing.assert_array_equal(old, new.numpy())
 
     def test_saved_model_goes_on_training_alike(self, tmp_path):
-        model = small_model(
-            simclr_keras.augmenter(image_size=8, blur=False), num_classes=3
-        )
+        model = small_model(small_augmenter(), num_classes=3)
         data = pairs()[:, 0], np.arange(8) % 3
         model.train_on_batch(*data)
         model.save(tmp_path / "model.keras")
