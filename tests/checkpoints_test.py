@@ -28,7 +28,7 @@ for name in sys.argv[1:]:
     encoder = keras.models.load_model(name + ".keras")
     np.save(name + ".npy", encoder(images))
 model = keras.Sequential([encoder, keras.layers.Dense(2)])
-model.compile("sgd", "mse")
+model.compile("sgd", "mse", run_eagerly=True)
 model.fit(images, np.zeros((len(images), 2)), verbose=0)
 """
 
@@ -49,18 +49,24 @@ def trained(end="embedding", **arguments):
     return encoder, images
 
 
+@pytest.fixture(scope="module")
+def simple():
+    """An encoder that no test changes, and its images."""
+    return trained(depth=18)
+
+
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "new" / "encoder.keras"
 
 
 class TestSaveEncoder:
-    def test_loads_and_trains_with_keras_alone(self, tmp_path):
+    def test_loads_and_trains_with_keras_alone(self, simple, tmp_path):
         expected = {}
         selective = {"depth": 50, "sk_ratio": 0.5, "se_ratio": 0.5}
         for name, encoder_and_images in (
             ("selective", trained("group2_block1_relu", **selective)),
-            ("simple", trained(depth=18)),
+            ("simple", simple),
         ):
             encoder, images = encoder_and_images
             save_encoder(encoder, tmp_path / f"{name}.keras")
@@ -76,8 +82,8 @@ class TestSaveEncoder:
                 np.load(tmp_path / f"{name}.npy"), h, rtol=1e-4, atol=1e-5
             )
 
-    def test_takes_the_encoder_out_of_a_model(self, path):
-        encoder, images = trained(depth=18)
+    def test_takes_the_encoder_out_of_a_model(self, simple, path):
+        encoder, images = simple
         save_encoder(types.SimpleNamespace(encoder=encoder), path)
         loaded = keras.models.load_model(path)
         np.testing.assert_allclose(loaded(images), encoder(images), atol=1e-5)
@@ -99,8 +105,8 @@ class TestSaveEncoder:
         loaded = keras.models.load_model(path)
         assert len(loaded.trainable_variables) == count
 
-    def test_keeps_names_and_input_size(self, path):
-        encoder, _ = trained(depth=18)
+    def test_keeps_names_and_input_size(self, simple, path):
+        encoder, _ = simple
         save_encoder(encoder, path)
         loaded = keras.models.load_model(path)
         assert loaded.name == encoder.name
@@ -110,7 +116,7 @@ class TestSaveEncoder:
         ]
 
     def test_writes_under_another_name_in_the_same_folder(
-        self, path, monkeypatch
+        self, simple, path, monkeypatch
     ):
         written = []
         save = keras.Model.save
@@ -120,12 +126,12 @@ class TestSaveEncoder:
             save(model, target)
 
         monkeypatch.setattr(keras.Model, "save", recorded)
-        save_encoder(trained(depth=18)[0], path)
+        save_encoder(simple[0], path)
         assert [target.parent for target in written] == [path.parent]
         assert path not in written
         assert list(path.parent.iterdir()) == [path]
 
-    def test_failure_leaves_the_old_file_alone(self, path, monkeypatch):
+    def test_failure_leaves_the_old_file_alone(self, simple, path, monkeypatch):
         path.parent.mkdir()
         path.write_text("old")
 
@@ -135,18 +141,18 @@ class TestSaveEncoder:
 
         monkeypatch.setattr(keras.Model, "save", half_written)
         with pytest.raises(OSError, match="disk full"):
-            save_encoder(trained(depth=18)[0], path)
+            save_encoder(simple[0], path)
         assert path.read_text() == "old"
         assert list(path.parent.iterdir()) == [path]
 
-    def test_refuses_another_ending(self, tmp_path):
+    def test_refuses_another_ending(self, simple, tmp_path):
         with pytest.raises(ValueError, match="`path` must end in .keras"):
-            save_encoder(trained(depth=18)[0], tmp_path / "encoder.h5")
+            save_encoder(simple[0], tmp_path / "encoder.h5")
 
 
 class TestLoadEncoder:
-    def test_is_what_was_saved_with_fused_batch_norm(self, path):
-        encoder, images = trained(depth=18)
+    def test_is_what_was_saved_with_fused_batch_norm(self, simple, path):
+        encoder, images = simple
         save_encoder(encoder, path)
         loaded = load_encoder(str(path))
         assert isinstance(loaded.get_layer("stem_bn"), BatchNormalization)
@@ -154,8 +160,8 @@ class TestLoadEncoder:
         for a, b in zip(loaded.weights, encoder.weights, strict=True):
             np.testing.assert_array_equal(a.numpy(), b.numpy())
 
-    def test_says_what_is_wrong(self, tmp_path):
-        encoder, _ = trained(depth=18)
+    def test_says_what_is_wrong(self, simple, tmp_path):
+        encoder, _ = simple
         weights = tmp_path / "encoder.weights.h5"
         encoder.save_weights(weights)
         saved_model = tmp_path / "saved_model" / "1"
