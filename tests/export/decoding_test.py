@@ -1,3 +1,4 @@
+import functools
 import io
 
 import numpy as np
@@ -49,6 +50,7 @@ def decode_batch(image_bytes):
     return decoding.decode_batch(image_bytes, 24)
 
 
+@functools.cache
 def expected(content):
     image = preprocessing.decode(content)
     return preprocessing.preprocess(image[None], 24)[0]
