@@ -35,6 +35,15 @@ def image_batch(size, count=4):
     return tf.random.stateless_uniform([count, size, size, 3], seed=[1, 2])
 
 
+@pytest.fixture
+def unallocated():
+    """Weights have a shape and no values; the widest has 878 million."""
+    with keras.StatelessScope(initialize_variables=False):
+        yield
+    # Or Keras would allocate them all with the next model.
+    keras.utils.clear_session(free_memory=False)
+
+
 class Reference:
     """A golden file, our models with its weights, and what they compute."""
 
@@ -174,12 +183,11 @@ class TestGoogle:
 
 
 class TestVariables:
+    @pytest.mark.usefixtures("unallocated")
     @pytest.mark.parametrize("name", VARIABLES["models"])
     def test_are_those_of_google(self, name):
         model = VARIABLES["models"][name]
-        # Nothing is allocated: the widest has 878 million values.
-        with keras.StatelessScope(initialize_variables=False):
-            models = google_weights.models(model["settings"])
+        models = google_weights.models(model["settings"])
         ours = google_weights.variables(*models)
         rows = [
             dict(zip(VARIABLES["columns"], row, strict=True))
@@ -224,10 +232,10 @@ class TestInitialValues:
 
 
 class TestShapes:
+    @pytest.mark.usefixtures("unallocated")
     @pytest.mark.parametrize("depth", DEPTHS)
     def test_depths(self, depth):
-        with keras.StatelessScope(initialize_variables=False):
-            encoder = resnet(depth)
+        encoder = resnet(depth)
         assert encoder.input_shape == (None, 224, 224, 3)
         assert encoder.output_shape == (None, 512 if depth < 50 else 2048)
         # Depth counts convolutions and the classifier, not shortcuts.
@@ -254,13 +262,13 @@ class TestShapes:
         assert [shape[2] for shape in shapes] == sides
         assert [shape[3] for shape in shapes] == [16, 16, 16, 32, 64, 128]
 
+    @pytest.mark.usefixtures("unallocated")
     @pytest.mark.parametrize(
         "width,features",
         [(1 / 16, 32), (0.3, 152), (0.001, 8), (1.5, 768), (2, 1024)],
     )
     def test_width(self, width, features):
-        with keras.StatelessScope(initialize_variables=False):
-            assert tiny(width=width).output_shape == (None, features)
+        assert tiny(width=width).output_shape == (None, features)
 
     def test_any_size(self):
         encoder = tiny(image_size=None)
