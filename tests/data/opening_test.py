@@ -30,7 +30,7 @@ class TestOpenSource:
             ("a.md", b"text", "a.md"),
             ("a.png", scan_test.png(), "name the folder it lies in"),
             ("t10k-labels-idx1-ubyte", b"", "name the folder it lies in"),
-            ("a.tar.gz", gzip.compress(b""), "unpack it"),
+            ("a.tar.gz", gzip.compress(b"", mtime=0), "unpack it"),
             ("a.npy", b"", r"np.savez\(file, x_train=images\)"),
         ],
     )
