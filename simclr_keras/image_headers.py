@@ -7,6 +7,8 @@ _HEADER_BYTES = 64
 _BMP_PALETTE_BYTES = 4 * 256
 # What stands before a BMP's second header, whose length varies.
 _BMP_FILE_HEADER = 14
+# Mark, place, size and flags.
+_GIF_FRAME_HEADER = 10
 # A PNG; or a JPEG where its tables come first, or right behind "JFIF".
 _PLAIN = (
     (0, b"\x89PNG\r\n\x1a\n"),
@@ -49,6 +51,11 @@ def is_bmp(head):
     return _starts_with(head, b"BM")
 
 
+def is_gif(head):
+    """Whether a file with this header is a GIF; bool scalar."""
+    return _starts_with(head, b"GIF8")
+
+
 def is_compressed_bmp(head):
     """Whether it is a BMP of 8 bits whose rows are run-length encoded."""
     return is_bmp(head) & (head[28] == 8) & (head[30] > 0)
@@ -78,14 +85,23 @@ def declared_pixels(image_bytes):
                 lambda: _big_endian(head, 16, 4) * _big_endian(head, 20, 4),
             ),
             (
-                _starts_with(head, b"GIF8"),
-                lambda: _little_endian(head, 6, 2) * _little_endian(head, 8, 2),
+                is_gif(head),
+                lambda: tf.maximum(
+                    _little_endian(head, 6, 2) * _little_endian(head, 8, 2),
+                    _gif_frame(image_bytes, head)[0],
+                ),
             ),
             (is_bmp(head), lambda: _bmp_pixels(head)),
             (_starts_with(head, b"RIFF"), lambda: _webp_pixels(head)),
         ],
         default=lambda: tf.constant(0, tf.int64),
     )
+
+
+def without_animation(image_bytes, head):
+    """A GIF cut behind its first frame; decoders would hold all frames."""
+    end = tf.cast(_gif_frame(image_bytes, head)[1], tf.int32)
+    return tf.strings.join([tf.strings.substr(image_bytes, 0, end), b";"])
 
 
 def bmp_palette(image_bytes, head):
@@ -204,6 +220,46 @@ def _big_endian(head, offset, length):
 def _jpeg_pixels(image_bytes):
     shape = tf.cast(tf.image.extract_jpeg_shape(image_bytes), tf.int64)
     return shape[0] * shape[1]
+
+
+def _gif_frame(image_bytes, head):
+    """(pixels that the first frame of a GIF declares, where it ends)."""
+    raw = tf.cast(tf.io.decode_raw(image_bytes, tf.uint8), tf.int32)
+    length = tf.size(raw)
+    # So that a header that is cut off can be read, too.
+    raw = tf.concat([raw, tf.zeros([_GIF_FRAME_HEADER], tf.int32)], 0)
+
+    def byte(position):
+        # Conditions are computed whole.
+        return raw[tf.minimum(position, length)]
+
+    def behind_blocks(position):
+        """Data are blocks that begin with their length, up to an empty one."""
+        (position,) = tf.while_loop(
+            lambda at: (at < length) & (byte(at) > 0),
+            lambda at: [at + byte(at) + 1],
+            [position],
+        )
+        return tf.minimum(position + 1, length)
+
+    def behind_palette(position, flags):
+        size = 3 * tf.bitwise.left_shift(2, flags % 8)
+        there = tf.cast(flags >= 128, tf.int32)
+        return tf.minimum(position + size * there, length)
+
+    (start,) = tf.while_loop(
+        # Comments, delays and the like.
+        lambda at: (at < length) & (byte(at) == 0x21),
+        lambda at: [behind_blocks(tf.minimum(at + 2, length))],
+        [behind_palette(13, tf.cast(head[10], tf.int32))],
+    )
+    frame = tf.cast(raw[start : start + _GIF_FRAME_HEADER], tf.int64)
+    pixels = _little_endian(frame, 5, 2) * _little_endian(frame, 7, 2)
+    data = behind_palette(
+        start + _GIF_FRAME_HEADER, tf.cast(frame[9], tf.int32)
+    )
+    # One byte for the width of codes.
+    return pixels, behind_blocks(tf.minimum(data + 1, length))
 
 
 def _bmp_pixels(head):

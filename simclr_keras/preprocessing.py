@@ -55,13 +55,10 @@ def decode(image_bytes, max_pixels=None):
             damaged or truncated files, animated WebP and compressed BMP.
     """
     is_plain = image_headers.is_plain(image_bytes)
-    checks = [
-        tf.cond(
-            is_plain,
-            lambda: tf.constant(True),
-            lambda: _is_decodable(image_bytes),
-        )
-    ]
+    image_bytes = tf.cond(
+        is_plain, lambda: image_bytes, lambda: _decodable(image_bytes)
+    )
+    checks = []
     if max_pixels is not None:
         declared = image_headers.declared_pixels(image_bytes)
         checks.append(
@@ -231,8 +228,8 @@ _PIXELS = tf.TensorSpec([None, None, None], tf.uint8)
 
 
 @tf.function(input_signature=[_BYTES], experimental_attributes=_APART)
-def _is_decodable(image_bytes):
-    """True, or an error where TensorFlow would return garbled rows."""
+def _decodable(image_bytes):
+    """What to decode; an error where TensorFlow would return garbled rows."""
     head = image_headers.header(image_bytes)
     found = {
         "animated WebP": image_headers.is_animated_webp(head),
@@ -243,7 +240,11 @@ def _is_decodable(image_bytes):
         for what, is_there in found.items()
     ]
     with tf.control_dependencies(checks):
-        return tf.constant(True)
+        return tf.cond(
+            image_headers.is_gif(head),
+            lambda: image_headers.without_animation(image_bytes, head),
+            lambda: tf.identity(image_bytes),
+        )
 
 
 @tf.function(input_signature=[_PIXELS, _BYTES], experimental_attributes=_APART)

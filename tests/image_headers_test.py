@@ -80,3 +80,70 @@ class TestIsCompressedBmp:
         )
         with pytest.raises(tf.errors.InvalidArgumentError, match="compressed"):
             preprocessing.decode(bytes(content))
+
+
+def frames(*numbers, comment=b"", **options):
+    """A GIF with one frame per number, and their own images."""
+    images = [
+        Image.fromarray(
+            np.random.default_rng(n).integers(0, 256, (HEIGHT, WIDTH), np.uint8)
+        )
+        for n in numbers
+    ]
+    buffer = io.BytesIO()
+    images[0].save(
+        buffer,
+        "GIF",
+        save_all=True,
+        append_images=images[1:],
+        comment=comment,
+        **options,
+    )
+    return buffer.getvalue()
+
+
+def frame_header(content):
+    """Where the first frame of a GIF from `frames` begins."""
+    # An image descriptor of the whole canvas, at its upper left corner.
+    size = struct.pack("<HHHH", 0, 0, WIDTH, HEIGHT)
+    return content.index(b"\x2c" + size)
+
+
+class TestWithoutAnimation:
+    @pytest.mark.parametrize("comment", [b"", b"text" * 200])
+    def test_ends_behind_the_first_frame(self, comment):
+        content = frames(1, 2, 3, comment=comment, duration=5, loop=0)
+        still = image_headers.without_animation(
+            content, image_headers.header(content)
+        ).numpy()
+        assert len(still) < 0.5 * len(content)
+        assert content.startswith(still[:-1])
+        opened = Image.open(io.BytesIO(still))
+        assert opened.n_frames == 1
+        np.testing.assert_array_equal(
+            preprocessing.decode(content), opened.convert("RGB")
+        )
+
+    def test_pixels_of_the_frame_count(self):
+        content = bytearray(frames(1))
+        at = frame_header(content) + 5
+        content[at : at + 4] = struct.pack("<HH", 60000, 50000)
+        assert declared_pixels(bytes(content)) == 60000 * 50000
+
+    def test_later_frames_are_not_read(self):
+        content = frames(1)
+        bomb = bytearray(content[frame_header(content) : -1])
+        bomb[5:9] = struct.pack("<HH", 60000, 50000)
+        np.testing.assert_array_equal(
+            preprocessing.decode(content[:-1] + bytes(bomb) + b";"),
+            preprocessing.decode(content),
+        )
+
+    def test_files_that_are_cut_off(self):
+        content = frames(1)
+        for length in (*range(6, 60), *range(780, len(content), 97)):
+            cut = content[:length]
+            still = image_headers.without_animation(
+                cut, image_headers.header(cut)
+            )
+            assert still == cut + b";"
