@@ -18,6 +18,7 @@ from simclr_keras import image_headers
 _CROP_PROPORTION = 0.875
 # Google's: small images (CIFAR) are tested whole.
 _LARGEST_UNCROPPED = 32
+_UINT8_SCALE = 1 / 255
 
 
 def crop_proportion(image_size):
@@ -125,9 +126,13 @@ def center_crop_and_resize(images, image_size, crop_proportion):
         shape[-3], shape[-2], (height, width), crop_proportion
     )
     images = images[..., y : y + crop_height, x : x + crop_width, :]
-    images = to_float(images)
-    images = tf.image.resize(images, (height, width), method="bicubic")
-    return tf.clip_by_value(images, 0.0, 1.0)
+    if images.dtype != tf.uint8:
+        images = to_float(images)
+    resized = tf.image.resize(images, (height, width), method="bicubic")
+    if images.dtype == tf.uint8:
+        # Scaled only now: large images would take four times the memory.
+        resized = tf.cast(resized, tf.float32) * _UINT8_SCALE
+    return tf.clip_by_value(resized, 0.0, 1.0)
 
 
 def preprocess(images, image_size):
@@ -207,7 +212,7 @@ def to_float(images):
     images = tf.convert_to_tensor(images)
     if images.dtype == tf.uint8:
         # Google multiplies, too; dividing rounds some values differently.
-        return tf.cast(images, tf.float32) * (1 / 255)
+        return tf.cast(images, tf.float32) * _UINT8_SCALE
     if images.dtype.is_floating:
         return tf.cast(images, tf.float32)
     raise ValueError(
