@@ -22,6 +22,7 @@ from simclr_keras import data
 from simclr_keras import flags
 from simclr_keras import run_directory
 from simclr_keras import run_files
+from simclr_keras.export import provenance
 from simclr_keras.flags import augmentation as augmentation_flags
 from simclr_keras.flags import data as data_flags
 from simclr_keras.flags import devices as device_flags
@@ -472,14 +473,20 @@ def untrained_encoder():
 def export(model, probe, source, model_dir):
     """Writes what is measured above as the next SavedModel version."""
     versions = model_dir / "saved_model"
-    path = simclr_keras.export.export_saved_model(
-        model.encoder,
-        simclr_keras.export.next_version(versions),
-        classifier=probe and probe.to_keras(),
-        projection_head=model.projection_head,
-        class_names=source.class_names if probe else None,
-        **export_flags.export_saved_model(),
-    )
+    try:
+        path = simclr_keras.export.export_saved_model(
+            model.encoder,
+            simclr_keras.export.next_version(versions),
+            classifier=probe and probe.to_keras(),
+            projection_head=model.projection_head,
+            class_names=source.class_names if probe else None,
+            provenance=provenance.of_run(model_dir),
+            **export_flags.export_saved_model(),
+        )
+    except ValueError as error:
+        # What is served from there may need what this run did not measure.
+        print(f"not exported: {error}")
+        return
     simclr_keras.export.prune_versions(versions, export_flags.keep_versions())
     print(f"exported {path}")
     print(simclr_keras.export.describe(path))

@@ -6,6 +6,8 @@ import pathlib
 import zipfile
 
 from simclr_keras import conversion
+from simclr_keras.export import contract
+from simclr_keras.export import provenance
 from simclr_keras.export import versions
 from simclr_keras.flags import export_cli
 
@@ -13,30 +15,44 @@ from simclr_keras.flags import export_cli
 def main(argv=None):
     """Exports what the command line names; exits with code 2 on a mistake."""
     values = export_cli.parse(argv)
-    probe = _existing("linear_probe", values["linear_probe"])
-    image_size, output = values["image_size"], values["output"]
+    values["linear_probe"] = _existing("linear_probe", values["linear_probe"])
     if values["model_dir"] is None:
-        encoder = _encoder(values["encoder"])
+        values["encoder"] = _encoder(values["encoder"])
     else:
-        run = pathlib.Path(values["model_dir"])
-        if not run.is_dir():
-            export_cli.refuse(f"--model_dir={run}: no such directory")
-        encoder = _existing("model_dir", run / "encoder.keras")
-        if not _is_keras_file(encoder):
-            export_cli.refuse(f"--model_dir: {encoder} is no .keras file")
-        image_size = image_size or _image_size(run / "config.json")
-        output = output or run / "saved_model"
-        if probe is None and (run / "linear_probe.npz").is_file():
-            probe = run / "linear_probe.npz"
+        _fill_in(values, pathlib.Path(values["model_dir"]))
     selector = values["ft_proj_selector"]
-    if selector is not None and _is_keras_file(encoder):
+    if selector is not None and _is_keras_file(values["encoder"]):
         export_cli.refuse("--ft_proj_selector: only for Google's checkpoints")
-    _export(encoder, probe, image_size, _version(output), selector)
+    path = _version(values["output"])
+    _export(values, path)
+    print(_report(values["encoder"], path))
+    deleted = versions.prune_versions(path.parent, values["keep_versions"] or 0)
+    if deleted:
+        print(f"Deleted version {', '.join(old.name for old in deleted)}.")
 
 
 def cli():
     """Entry point of the console script."""
     main()
+
+
+def _fill_in(values, run):
+    """What a run has for the flags that were not given."""
+    if not run.is_dir():
+        export_cli.refuse(f"--model_dir={run}: no such directory")
+    encoder = _existing("model_dir", run / "encoder.keras")
+    if not _is_keras_file(encoder):
+        export_cli.refuse(f"--model_dir: {encoder} is no .keras file")
+    probe = run / "linear_probe.npz"
+    found = {
+        "encoder": encoder,
+        "linear_probe": probe if probe.is_file() else None,
+        "output": run / "saved_model",
+    }
+    for name, value in found.items():
+        values[name] = values[name] or value
+    if values["image_size"] is None:
+        values["image_size"] = _image_size(run / "config.json")
 
 
 def _existing(flag, path):
@@ -84,7 +100,11 @@ def _version(output):
         output = pathlib.Path(output)
         if output.exists() and not output.is_dir():
             export_cli.refuse(f"--output={output}: not a directory")
-        return versions.next_version(output)
+        output = versions.next_version(output)
+    try:
+        contract.check_location(output)
+    except ValueError as error:
+        export_cli.refuse(f"--output={output}: {error}")
     try:
         return versions.check_new(output)
     except ValueError:
@@ -95,19 +115,20 @@ def _version(output):
         )
 
 
-def _export(encoder_path, probe_path, image_size, path, ft_proj_selector):
+def _export(values, path):
     # Only now: what is wrong with the flags is answered without waiting.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from simclr_keras.export import loading
     from simclr_keras.export import saved_model
 
+    source, image_size = values["encoder"], values["image_size"]
     try:
-        classifier, class_names = loading.load_probe(probe_path)
-        if _is_keras_file(encoder_path):
-            encoder = loading.load_encoder(encoder_path)
+        classifier, class_names = loading.load_probe(values["linear_probe"])
+        if _is_keras_file(source):
+            encoder = loading.load_encoder(source)
         else:
             encoder, supervised, recognised = loading.load_google(
-                encoder_path, image_size, ft_proj_selector or 0
+                source, image_size, values["ft_proj_selector"] or 0
             )
             classifier = supervised if classifier is None else classifier
             print(f"Read {recognised}.")
@@ -117,10 +138,15 @@ def _export(encoder_path, probe_path, image_size, path, ft_proj_selector):
             image_size=image_size,
             classifier=classifier,
             class_names=class_names,
+            serving_precision=values["serving_precision"],
+            provenance=_provenance(values["model_dir"]),
         )
     except (OSError, TypeError, ValueError) as error:
-        export_cli.refuse(f"cannot export {encoder_path}: {error}")
-    print(_report(encoder_path, path))
+        export_cli.refuse(f"cannot export {source}: {error}")
+
+
+def _provenance(run):
+    return {} if run is None else provenance.of_run(run)
 
 
 def _report(encoder_path, path):
@@ -129,7 +155,7 @@ def _report(encoder_path, path):
     return f"""\
 Wrote {path} ({size / 1e6:.1f} MB) from {encoder_path}. It answers:
 {versions.describe(path)}
-
+{_warmup(path)}
 Try it on an image:
   python -c "import sys, tensorflow as tf; \\
     model = tf.saved_model.load('{path}'); \\
@@ -139,6 +165,15 @@ Try it on an image:
 Serve it with TensorFlow Serving:
   docker run -p 8501:8501 -e MODEL_NAME=encoder \\
     -v "{folder}:/models/encoder" tensorflow/serving"""
+
+
+def _warmup(path):
+    if (path / versions.WARMUP).is_file():
+        return ""
+    return (
+        "\nWithout warm-up requests: the server's first answers will be slow. "
+        "With\n`pip install 'simclr-keras[serving]'` they are written.\n"
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Writes a SavedModel that needs nothing but TensorFlow."""
 
-import json
 import os
 import pathlib
 from collections.abc import Sequence
@@ -10,9 +9,13 @@ import numpy as np
 import tensorflow as tf
 
 import simclr_keras
-from simclr_keras import normalization
 from simclr_keras import preprocessing
+from simclr_keras import run_files
+from simclr_keras.export import card
+from simclr_keras.export import contract
 from simclr_keras.export import decoding
+from simclr_keras.export import folding
+from simclr_keras.export import serving
 from simclr_keras.export import versions
 from simclr_keras.export.signatures import Network
 from simclr_keras.export.signatures import signatures
@@ -26,13 +29,20 @@ def export_saved_model(
     classifier: keras.Layer | None = None,
     projection_head: keras.Model | None = None,
     class_names: Sequence[str] | None = None,
+    serving_precision: str = "float32",
+    provenance: dict | None = None,
 ) -> pathlib.Path:
     """Writes encoder and heads with their preprocessing as one SavedModel.
 
-    Its signatures are those of `simclr_keras.export.signatures`; beside it
-    stands `metadata.json` with sizes, class names, signatures and versions.
-    Functional models compute in float32 there, as in `encoder.keras`,
-    whatever policy they were trained under; others keep their policy.
+    Its signatures are those of `simclr_keras.export.signatures`. In the same
+    folder stand a model card, `README.md`, the same for programs,
+    `metadata.json`, and warm-up requests, if tensorflow-serving-api is
+    installed; in the folder above, `models.config` and
+    `batching_parameters.txt` for the server, unless they exist.
+
+    Functional models are folded (see `folding.folded`) and compute in
+    `serving_precision`, whatever policy they were trained under; others keep
+    their policy.
 
     Args:
         encoder: model of [B, S, S, 3] float32 images in [0, 1] -> [B, F].
@@ -43,15 +53,22 @@ def export_saved_model(
         projection_head: model of [B, F] -> [B, D]; adds the output
             `projection` to `embed`.
         class_names: K strings, kept in `metadata.json`.
+        serving_precision: what the encoder computes in, "float32" or
+            "bfloat16"; heads, inputs and outputs are float32 in any case.
+        provenance: JSON-serialisable dict, as `provenance.of_run` returns it,
+            for the model card.
 
     Returns:
         `path`, as a pathlib.Path.
 
     Raises:
-        ValueError: if `path` is no new integer version, or encoder, heads,
-            `image_size` and `class_names` do not fit together.
+        ValueError: if `path` is no new integer version, or would break the
+            model served from its folder; if encoder, heads, `image_size` and
+            `class_names` do not fit together; for another
+            `serving_precision`.
     """
     path = versions.check_new(path)
+    contract.check_location(path)
     size = preprocessing.height_width(image_size)
     widths = _widths(encoder, classifier, projection_head, size)
     if class_names is not None and len(class_names) != widths.get("classes"):
@@ -59,8 +76,10 @@ def export_saved_model(
             "`class_names` must have one name per output of `classifier`, "
             f"{widths.get('classes', 0)}. Received: {len(class_names)} names"
         )
-    encoder, classifier, projection_head = (
-        _in_float32(model) for model in (encoder, classifier, projection_head)
+    encoder = folding.folded(encoder, serving_precision)
+    classifier, projection_head = (
+        model and folding.folded(model)
+        for model in (classifier, projection_head)
     )
     archive = keras.export.ExportArchive()
     for layer in (encoder, classifier, projection_head):
@@ -72,27 +91,35 @@ def export_saved_model(
         # Traced here; with an `input_signature` Keras would trace it again.
         described[name] = _described(function.get_concrete_function())
         archive.add_endpoint(name, function)
-    metadata = _metadata(size, widths, class_names, described)
-    with versions.new_version(path) as folder:
-        archive.write_out(folder, verbose=False)
-        text = json.dumps(metadata, indent=2, ensure_ascii=False)
-        (folder / versions.METADATA).write_text(text + "\n", encoding="utf-8")
-    return path
-
-
-def _metadata(size, widths, class_names, described):
-    return {
+    metadata = {
         "image_size": list(size),
         "crop_proportion": preprocessing.crop_proportion(size),
         "max_pixels": decoding.MAX_PIXELS,
+        "precision": serving_precision,
         "widths": widths,
         "class_names": None if class_names is None else list(class_names),
         "signatures": described,
-        "versions": {
-            "simclr_keras": simclr_keras.__version__,
-            "tensorflow": tf.__version__,
-            "keras": keras.__version__,
-        },
+        "versions": _versions(),
+        "provenance": provenance or {},
+    }
+    contract.check(path, metadata)
+    with versions.new_version(path) as folder:
+        archive.write_out(folder, verbose=False)
+        metadata["warmup_requests"] = serving.write_warmup_requests(
+            folder, size, described
+        )
+        run_files.write_json(folder / versions.METADATA, metadata)
+        text = card.card(metadata)
+        (folder / "README.md").write_text(text, encoding="utf-8")
+    serving.write_server_files(path.parent)
+    return path
+
+
+def _versions():
+    environment = run_files.environment()
+    names = ("python", "tensorflow", "keras", "git_revision")
+    return {"simclr_keras": simclr_keras.__version__} | {
+        name: environment[name] for name in names
     }
 
 
@@ -114,14 +141,6 @@ def _widths(encoder, classifier, projection_head, size):
         projection = projection_head(features, training=False)
         widths["projection"] = _width("projection_head", projection)
     return widths
-
-
-def _in_float32(model):
-    layers = getattr(model, "layers", ())
-    functional = getattr(model, "inputs", None) is not None
-    if functional and any(x.compute_dtype != "float32" for x in layers):
-        return normalization.plain_batch_norm(model, dtype="float32")
-    return model
 
 
 def _compatible(expected, given):

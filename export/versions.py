@@ -13,6 +13,8 @@ import shutil
 import tempfile
 
 METADATA = "metadata.json"
+# Name and place are TensorFlow Serving's.
+WARMUP = pathlib.Path("assets.extra", "tf_serving_warmup_requests")
 
 _VERSION = re.compile(r"0|[1-9][0-9]{0,17}")
 
@@ -21,6 +23,12 @@ def next_version(folder: str | os.PathLike) -> pathlib.Path:
     """The path of the version after the highest one in `folder`, from 1."""
     folder = pathlib.Path(folder)
     return folder / str(max(_versions(folder), default=0) + 1)
+
+
+def highest(folder: str | os.PathLike) -> pathlib.Path | None:
+    """The highest version in `folder`, which a server loads; None if empty."""
+    found = _versions(pathlib.Path(folder))
+    return pathlib.Path(folder, str(max(found))) if found else None
 
 
 def is_version(path: str | os.PathLike) -> bool:
@@ -77,8 +85,11 @@ def new_version(path: str | os.PathLike):
 def prune_versions(folder: str | os.PathLike, keep: int) -> list[pathlib.Path]:
     """Deletes all but the `keep` highest versions in `folder`.
 
+    A server that has a deleted version loaded goes on answering from memory.
+
     Args:
-        folder: the folder of versions; anything else in it is left alone.
+        folder: the folder of versions; anything else in it, such as versions
+            that `export_saved_model` did not write, is left alone.
         keep: int of at least 0; 0 keeps all.
 
     Returns:
@@ -92,6 +103,7 @@ def prune_versions(folder: str | os.PathLike, keep: int) -> list[pathlib.Path]:
     folder = pathlib.Path(folder)
     old = sorted(_versions(folder))[:-keep] if keep else []
     paths = [folder / str(version) for version in old]
+    paths = [path for path in paths if (path / METADATA).is_file()]
     for path in paths:
         shutil.rmtree(path)
     return paths
@@ -103,11 +115,14 @@ def describe(path: str | os.PathLike) -> str:
     Args:
         path: a version written by `export_saved_model`.
     """
-    signatures = json.loads(
-        pathlib.Path(path, METADATA).read_text(encoding="utf-8")
-    )["signatures"]
+    text = pathlib.Path(path, METADATA).read_text(encoding="utf-8")
+    return signature_text(json.loads(text))
+
+
+def signature_text(metadata: dict) -> str:
+    """The same from the content of `metadata.json`."""
     lines = []
-    for name, signature in signatures.items():
+    for name, signature in metadata["signatures"].items():
         lines.append(f"  {name}: {_fields(signature['inputs'])}")
         lines.append(f"      -> {_fields(signature['outputs'])}")
     return "\n".join(lines)

@@ -14,6 +14,14 @@ _KEEP_HUB_MODULE_MAX = definitions.integer(
     "Newest SavedModel versions to keep; 0 keeps all.",
     minimum=0,
 )
+_SERVING_PRECISION = definitions.choice(
+    "serving_precision",
+    "float32",
+    ["float32", "bfloat16"],
+    "What the exported encoder computes in; inputs and answers are float32 in "
+    "any case. bfloat16 halves its size and is faster on CPUs with AVX-512 "
+    "BF16 or AMX and on recent GPUs; features then differ by about 1 %.",
+)
 
 
 def export():
@@ -28,4 +36,7 @@ def keep_versions():
 
 def export_saved_model():
     """Arguments of `simclr_keras.export.export_saved_model`, from flags."""
-    return {"image_size": data.image_size()}
+    return {
+        "image_size": data.image_size(),
+        "serving_precision": _SERVING_PRECISION.value,
+    }

@@ -53,6 +53,23 @@ flags.DEFINE_string(
     "MODEL_DIR/saved_model.",
     flag_values=_REGISTRY,
 )
+flags.DEFINE_enum(
+    "serving_precision",
+    "float32",
+    ["float32", "bfloat16"],
+    "What the encoder computes in; inputs and answers are float32 in any "
+    "case. bfloat16 halves its size and is faster on CPUs with AVX-512 BF16 "
+    "or AMX and on recent GPUs; features then differ by about 1 %.",
+    flag_values=_REGISTRY,
+)
+flags.DEFINE(
+    console.AtLeastOne(),
+    "keep_versions",
+    None,
+    "How many of the newest versions to keep in the folder; the others that "
+    "this command or train.py wrote are deleted. By default all are kept.",
+    flag_values=_REGISTRY,
+)
 
 _METAVARS = {
     "model_dir": "PATH",
@@ -61,6 +78,8 @@ _METAVARS = {
     "ft_proj_selector": "N",
     "image_size": "N",
     "output": "PATH",
+    "serving_precision": "float32|bfloat16",
+    "keep_versions": "N",
 }
 _INTRODUCTION = """\
 usage: simclr-export --model_dir=RUN [--output=FOLDER]

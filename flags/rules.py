@@ -49,7 +49,11 @@ _SILENCED = (
         "train_mode",
         lambda mode: mode == "pretrain",
     ),
-    (("keep_hub_module_max",), "export", lambda export: not export),
+    (
+        ("keep_hub_module_max", "serving_precision"),
+        "export",
+        lambda export: not export,
+    ),
 )
 
 

@@ -50,6 +50,7 @@ _AFTERWARDS = frozenset(
         "eval_name",
         "export",
         "keep_hub_module_max",
+        "serving_precision",
     }
 )
 

@@ -23,16 +23,17 @@ def run(tmp_path):
     inputs = keras.Input((SIZE, SIZE, 3))
     outputs = keras.layers.GlobalAveragePooling2D()(inputs)
     keras.Model(inputs, outputs).save(folder / "encoder.keras")
-    config = {"flags": {"image_size": SIZE}}
+    config = {"flags": {"image_size": SIZE}, "dataset": {"name": "noise"}}
     (folder / "config.json").write_text(json.dumps(config))
     return folder
 
 
 @pytest.fixture
 def exports(monkeypatch):
-    """What would be exported: encoder, probe, image size and path."""
+    """What would be exported: the flags' values and the path."""
     calls = []
     monkeypatch.setattr(__main__, "_export", lambda *call: calls.append(call))
+    monkeypatch.setattr(__main__, "_report", lambda *_: "")
     return calls
 
 
@@ -72,6 +73,7 @@ class TestMain:
         assert "classify" in signatures
         metadata = json.loads((path / "metadata.json").read_text())
         assert metadata["class_names"] == ["cat", "dog"]
+        assert metadata["provenance"] == {"dataset": {"name": "noise"}}
         printed = capsys.readouterr().out
         assert f"Wrote {path}" in printed
         assert "embedding float32 [B, 3]" in printed
@@ -87,13 +89,31 @@ class TestMain:
             f"--output={tmp_path / 'served'}",
             f"--linear_probe={probe}",
         )
-        path = tmp_path / "served" / "5"
-        assert exports == [(encoder, probe, SIZE, path, None)]
+        ((values, path),) = exports
+        assert path == tmp_path / "served" / "5"
+        assert values["encoder"] == encoder
+        assert values["linear_probe"] == probe
+        assert values["image_size"] == SIZE
 
     def test_a_run_without_a_probe(self, run, tmp_path, exports):
         path = tmp_path / "served" / "7"
         export(f"--model_dir={run}", f"--output={path}", "--image_size=16")
-        assert exports == [(run / "encoder.keras", None, 16, path, None)]
+        ((values, given),) = exports
+        assert given == path
+        assert values["encoder"] == run / "encoder.keras"
+        assert values["linear_probe"] is None
+        assert values["image_size"] == 16
+
+    def test_older_versions_are_deleted(self, run, exports, capsys):
+        for version in ("1", "2", "3"):
+            folder = run / "saved_model" / version
+            folder.mkdir(parents=True)
+            (folder / "metadata.json").touch()
+        export(f"--model_dir={run}", "--keep_versions=2")
+        assert "Deleted version 1." in capsys.readouterr().out
+        export(f"--model_dir={run}")
+        left = [path.name for path in (run / "saved_model").iterdir()]
+        assert sorted(left) == ["2", "3"]
 
     def test_a_checkpoint_of_google(self, tmp_path, capsys):
         google = tmp_path / "google"
@@ -165,6 +185,15 @@ class TestMistakes:
             capsys, f"--model_dir={run}", "--linear_probe=/nowhere.npz"
         )
         assert "--linear_probe: there is no file /nowhere.npz" in message
+
+    def test_output_inside_a_model(self, run, capsys):
+        model = run / "saved_model" / "1"
+        model.mkdir(parents=True)
+        (model / "saved_model.pb").touch()
+        message = refused(
+            capsys, f"--model_dir={run}", f"--output={model / 'more'}"
+        )
+        assert "must not lie inside a SavedModel" in message
 
     def test_output_is_a_file(self, run, capsys):
         output = run / "config.json"

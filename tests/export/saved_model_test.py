@@ -14,6 +14,7 @@ from PIL import Image
 from simclr_keras import export
 from simclr_keras import normalization
 from simclr_keras import preprocessing
+from simclr_keras.export import versions
 
 FEATURES, CLASSES, PROJECTION, SIZE = 8, 7, 4, 40
 # Stated by the contract; float32 sums in another order.
@@ -54,6 +55,7 @@ class Exported:
             classifier=self.classifier,
             projection_head=self.projection_head,
             class_names=self.class_names,
+            provenance={"dataset": {"name": "noise"}},
         )
         self.loaded = tf.saved_model.load(self.path)
         self.signatures = self.loaded.signatures
@@ -182,9 +184,29 @@ class TestExportSavedModel:
         assert metadata["crop_proportion"] == 0.875
         assert metadata["class_names"] == exported.class_names
         assert set(metadata["signatures"]) == set(exported.signatures)
+        assert metadata["precision"] == "float32"
+        assert metadata["provenance"] == {"dataset": {"name": "noise"}}
+        assert metadata["versions"]["tensorflow"] == tf.__version__
+        assert metadata["warmup_requests"] == len(exported.signatures)
         text = export.describe(exported.path)
         assert f"embedding float32 [B, {FEATURES}]" in text
         assert "images uint8 [B, h, w, 3]" in text
+
+    def test_files(self, exported):
+        names = {file.name for file in exported.path.iterdir()}
+        assert {"README.md", "metadata.json", "assets.extra"} <= names
+        assert (exported.path / versions.WARMUP).is_file()
+        assert {file.name for file in exported.path.parent.iterdir()} == {
+            "1",
+            "models.config",
+            "batching_parameters.txt",
+        }
+        text = (exported.path / "README.md").read_text()
+        assert text.startswith("# Image encoder: noise")
+
+    def test_batch_norm_is_folded(self, exported):
+        names = [variable.name for variable in exported.loaded.variables]
+        assert not [name for name in names if "moving" in name]
 
     def test_needs_only_tensorflow(self, exported, tmp_path):
         images = pixels(2)
@@ -257,6 +279,39 @@ class TestExportSavedModel:
         expected = plain(preprocessing.preprocess(images, (20, 30)))
         assert_close(actual, {"embedding": expected}, ["embedding"])
         assert encoder.layers[-1].compute_dtype == "bfloat16"
+
+    def test_bfloat16(self, tmp_path):
+        encoder, head = small_encoder(), dense(PROJECTION, "head")
+        path = export.export_saved_model(
+            encoder,
+            tmp_path / "1",
+            image_size=SIZE,
+            projection_head=head,
+            serving_precision="bfloat16",
+        )
+        loaded = tf.saved_model.load(path)
+        embed = loaded.signatures["embed"]
+        kernels = [v for v in loaded.variables if v.shape.rank == 4]
+        assert [kernel.dtype for kernel in kernels] == [tf.bfloat16]
+        images = np.random.default_rng(0).random((2, SIZE, SIZE, 3))
+        answer = embed(images=tf.constant(images, tf.float32))
+        features = encoder(preprocessing.preprocess(images, SIZE))
+        assert {value.dtype for value in answer.values()} == {tf.float32}
+        # Eight bits of mantissa.
+        scale = np.max(features)
+        np.testing.assert_allclose(
+            answer["embedding"], features, atol=0.01 * scale
+        )
+        assert not np.allclose(answer["embedding"], features, atol=1e-5 * scale)
+
+    def test_never_breaks_what_is_served(self, exported):
+        encoder = keras.Sequential([keras.Input((SIZE, SIZE, 3))])
+        encoder.add(keras.layers.GlobalAveragePooling2D())
+        with pytest.raises(ValueError, match="must not break the model"):
+            export.export_saved_model(
+                encoder, exported.path.with_name("2"), image_size=SIZE
+            )
+        assert not exported.path.with_name("2").exists()
 
     def test_never_overwrites(self, exported):
         before = sorted(exported.path.rglob("*"))

@@ -13,6 +13,13 @@ def folder_of(tmp_path, *names):
     return folder
 
 
+def exported(tmp_path, *names):
+    folder = folder_of(tmp_path, *names)
+    for name in names:
+        (folder / name / versions.METADATA).touch()
+    return folder
+
+
 class TestNextVersion:
     def test_follows_the_highest(self, tmp_path):
         folder = folder_of(tmp_path, "1", "9", "10", "notes", ".11-tmp", "012")
@@ -22,6 +29,16 @@ class TestNextVersion:
     def test_starts_at_one(self, tmp_path, names):
         folder = folder_of(tmp_path, *names)
         assert versions.next_version(folder) == folder / "1"
+
+
+class TestHighest:
+    def test_is_a_number(self, tmp_path):
+        folder = folder_of(tmp_path, "9", "10", "notes")
+        assert versions.highest(folder) == folder / "10"
+
+    def test_none(self, tmp_path):
+        assert versions.highest(tmp_path) is None
+        assert versions.highest(tmp_path / "missing") is None
 
 
 class TestCheckNew:
@@ -75,7 +92,7 @@ class TestNewVersion:
 
 class TestPruneVersions:
     def test_keeps_the_highest(self, tmp_path):
-        folder = folder_of(tmp_path, "1", "2", "10", "notes")
+        folder = exported(tmp_path, "1", "2", "10", "notes")
         deleted = versions.prune_versions(folder, 2)
         assert deleted == [folder / "1"]
         names = sorted(path.name for path in folder.iterdir())
@@ -83,9 +100,13 @@ class TestPruneVersions:
 
     @pytest.mark.parametrize("keep", [0, 3, 9])
     def test_keeps_all(self, tmp_path, keep):
-        folder = folder_of(tmp_path, "1", "2", "3")
+        folder = exported(tmp_path, "1", "2", "3")
         assert versions.prune_versions(folder, keep) == []
         assert len(list(folder.iterdir())) == 3
+
+    def test_keeps_what_others_wrote(self, tmp_path):
+        folder = folder_of(tmp_path, "1", "2")
+        assert versions.prune_versions(folder, 1) == []
 
     def test_refuses_negative_numbers(self, tmp_path):
         with pytest.raises(ValueError, match="`keep` must be at least 0"):

@@ -102,6 +102,10 @@ ROWS = {
     "variable_schema": ({}, ("", "(", "(?!head)")),
     "export": ({"false": False} | _SWITCH, _NO_SWITCH),
     "keep_hub_module_max": ({"0": 0, "3": 3}, _COUNTS),
+    "serving_precision": (
+        {"bfloat16": "bfloat16", "float32": "float32"},
+        ("", "float16", "int8"),
+    ),
     "precision": (
         {"bfloat16": "bfloat16", "float16": "float16", "float32": "float32"},
         ("", "half", "bf16"),

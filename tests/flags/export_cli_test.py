@@ -23,6 +23,8 @@ class TestParse:
             "ft_proj_selector": None,
             "image_size": None,
             "output": None,
+            "serving_precision": "float32",
+            "keep_versions": None,
         }
 
     def test_a_file(self):
@@ -56,6 +58,8 @@ class TestParse:
             (["--model_dirs=a"], "Did you mean: model_dir"),
             (["--image_size=0"], "--image_size=0: must be a whole number"),
             (["--image_size=big"], "--image_size=big: must be a whole number"),
+            (["--keep_versions=0"], "must be a whole number of at least 1"),
+            (["--serving_precision=half"], "--serving_precision=half"),
         ],
     )
     def test_mistakes(self, arguments, message, capsys):
