@@ -337,6 +337,9 @@ def pretrain(model, source, model_dir, strategy, agree):
             )
         if is_chief():
             simclr_keras.save_encoder(model, model_dir / "encoder.keras")
+            simclr_keras.save_encoder(
+                model.projection_head, model_dir / "projection_head.keras"
+            )
     except callbacks.NonFiniteLoss as error:
         stop(
             checkpoints,

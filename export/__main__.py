@@ -43,12 +43,9 @@ def _fill_in(values, run):
     encoder = _existing("model_dir", run / "encoder.keras")
     if not _is_keras_file(encoder):
         export_cli.refuse(f"--model_dir: {encoder} is no .keras file")
-    probe = run / "linear_probe.npz"
-    found = {
-        "encoder": encoder,
-        "linear_probe": probe if probe.is_file() else None,
-        "output": run / "saved_model",
-    }
+    found = {"encoder": encoder, "output": run / "saved_model"}
+    if (run / "linear_probe.npz").is_file():
+        found["linear_probe"] = run / "linear_probe.npz"
     for name, value in found.items():
         values[name] = values[name] or value
     if values["image_size"] is None:
@@ -137,6 +134,7 @@ def _export(values, path):
             path,
             image_size=image_size,
             classifier=classifier,
+            projection_head=loading.load_projection_head(values["model_dir"]),
             class_names=class_names,
             serving_precision=values["serving_precision"],
             provenance=_provenance(values["model_dir"]),

@@ -12,8 +12,9 @@ _CONTRACT = """\
 - `images`: RGB, of any height and width, the same within a request; float32
   in [0, 1] (values outside are clipped), or uint8.
 
-Do not crop, resize or normalise: the middle {crop:g} of the shorter side is
-cut out and resized to {height} x {width} pixels inside, as in evaluation.
+Do not crop, resize or normalise. That happens inside, as in evaluation: the
+middle of the image, {crop:.1%} of the side that limits it, is resized to
+{height} x {width} pixels.
 
 ## What it answers
 

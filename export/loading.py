@@ -1,6 +1,7 @@
 """The files of a run as Keras models, to be exported."""
 
 import os
+import pathlib
 
 import keras
 import numpy as np
@@ -11,6 +12,12 @@ from simclr_keras import conversion
 def load_encoder(path: str | os.PathLike) -> keras.Model:
     """The model in a .keras file, for inference."""
     return keras.saving.load_model(path, compile=False)
+
+
+def load_projection_head(model_dir: str | os.PathLike | None):
+    """The projection head of a run; None without one."""
+    path = model_dir and pathlib.Path(model_dir, "projection_head.keras")
+    return load_encoder(path) if path and path.is_file() else None
 
 
 def load_google(

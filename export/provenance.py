@@ -16,7 +16,7 @@ def of_run(model_dir: str | os.PathLike) -> dict:
         nothing is known:
         `dataset`: name, fingerprint, number of examples and of classes.
         `recipe`: name, and `settings`: flag -> value, where it was not left at
-            its default.
+            its default; without --model_dir.
         `environment`: versions, git revision and machine of the training.
         `results`: evaluation -> its protocol and accuracies of the encoder.
     """
@@ -35,7 +35,7 @@ def from_config(config: dict, results: dict) -> dict:
         "settings": {
             name: flags[name]
             for name, origin in origins.items()
-            if origin != "default" and name in flags
+            if origin != "default" and name in flags and name != "model_dir"
         },
         "environment": config.get("environment"),
         "results": rows.get("encoder"),

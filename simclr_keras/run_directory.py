@@ -15,6 +15,7 @@ _FILES = (
     "embeddings.npz",
     "encoder.keras",
     "linear_probe.npz",
+    "projection_head.keras",
     "metrics.jsonl",
     "report.html",
     "resources.json",

@@ -72,6 +72,7 @@ class TestRun:
             "encoder.keras",
             "linear_probe.npz",
             "metrics.jsonl",
+            "projection_head.keras",
             "report.html",
             "resources.json",
             "results.json",

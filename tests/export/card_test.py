@@ -38,8 +38,8 @@ class TestCard:
         assert text.startswith("# Image encoder: data set not recorded\n")
         assert "Embeddings of 7 numbers, computed in bfloat16." in text
         assert "embed: images float32 [B, 7]" in text
-        assert "the middle 0.875 of the shorter side" in text
-        assert "resized to 32 x 48 pixels" in text
+        assert "87.5% of the side that limits it" in text
+        assert "resized to\n32 x 48 pixels" in text
         assert "more than 67\nmillion pixels" in text
         assert "- tensorflow: 2.21.0" in text
         assert "None" not in text

@@ -23,6 +23,21 @@ class TestLoadEncoder:
         assert encoder.output_shape == (None, 3)
 
 
+class TestLoadProjectionHead:
+    def test_is_optional(self, tmp_path):
+        assert loading.load_projection_head(None) is None
+        assert loading.load_projection_head(tmp_path) is None
+
+    def test_is_that_of_the_run(self, tmp_path):
+        inputs = keras.Input((4,))
+        head = keras.Model(inputs, keras.layers.Dense(3)(inputs))
+        head.save(tmp_path / "projection_head.keras")
+        x = np.ones((2, 4), np.float32)
+        np.testing.assert_array_equal(
+            loading.load_projection_head(tmp_path)(x), head(x)
+        )
+
+
 class TestLoadProbe:
     def test_is_the_saved_layer(self, tmp_path):
         path = saved(

@@ -4,8 +4,12 @@ from simclr_keras.export import provenance
 
 CONFIG = {
     "recipe": "digits",
-    "flags": {"seed": 1, "resnet_depth": 18},
-    "origins": {"seed": "default", "resnet_depth": "recipe"},
+    "flags": {"seed": 1, "resnet_depth": 18, "model_dir": "/home/me/run"},
+    "origins": {
+        "seed": "default",
+        "resnet_depth": "recipe",
+        "model_dir": "command line",
+    },
     "dataset": {"name": "digits"},
     "environment": {"git_revision": "abc"},
 }
