@@ -119,7 +119,6 @@ def _foldable_norms(model):
             _is_linear(before)
             and before not in kept
             and len(norm._inbound_nodes) == 1
-            and len(before._inbound_nodes) == 1
             and len(before._outbound_nodes) == 1
             and norm.axis in (-1, len(before.output.shape) - 1)
             and not uses_batch
