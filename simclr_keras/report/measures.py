@@ -1,4 +1,4 @@
-"""What can be seen in embeddings: neighbours, a map, the sphere, mistakes."""
+"""What can be seen in embeddings: neighbours, a map, mistakes."""
 
 import numpy as np
 from sklearn.manifold import TSNE
@@ -9,36 +9,6 @@ _NUM_NEIGHBOURS = 7
 # t-SNE's perplexity is the number of neighbours it keeps together.
 _PERPLEXITY = 30.0
 _FEWEST_MAPPED = 10
-
-
-def alignment(first, second):
-    """Mean squared distance of two views on the unit sphere: 0 is best.
-
-    Wang and Isola (arXiv:2005.10242, section 4.1), with alpha = 2.
-
-    Args:
-        first, second: [n, F] float; row i of both belongs to one image.
-    """
-    distances = np.square(_unit(first) - _unit(second)).sum(axis=1)
-    return float(distances.mean())
-
-
-def uniformity(x):
-    """Log of the mean Gaussian potential of pairs on the unit sphere.
-
-    Wang and Isola (arXiv:2005.10242, section 4.1), with t = 2: 0 when all
-    are one point, -4 when all are orthogonal; lower is better. NaN for one
-    embedding.
-
-    Args:
-        x: [n, F] float.
-    """
-    if len(x) < 2:
-        return float("nan")
-    unit = _unit(x)
-    similarities = (unit @ unit.T)[np.triu_indices(len(x), 1)]
-    # |a - b|^2 = 2 - 2 cos on the unit sphere.
-    return float(np.log(np.exp(4.0 * similarities - 4.0).mean()))
 
 
 def confusion(labels, predictions, num_classes):

@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from simclr_keras import run_files
-from simclr_keras.data import pipelines
-from simclr_keras.data import splits
+from simclr_keras.data import sampling
 from simclr_keras.evaluation import features
+from simclr_keras.evaluation import sphere
 from simclr_keras.report import measures
 
 SAMPLES = "samples.npz"
@@ -27,7 +27,6 @@ _MOST_PREDICTED = 10_000
 _MOST_MAPPED = 1000
 _NUM_MAP_PICTURES = 64
 _PICTURE_SIDE = 64
-_BATCH = 250
 
 
 def samples(model_dir, model, source, batch, step):
@@ -48,7 +47,9 @@ def samples(model_dir, model, source, batch, step):
     batch = batch[:_NUM_PAIRS]
     views = np.asarray(model.views(batch, step))
     pairs = np.stack(np.split(views, 2), axis=1)
-    dataset = _some(source.pretrain, _NUM_SAMPLES, _NUM_SAMPLES, views.shape[1])
+    dataset = sampling.some(
+        source.pretrain, _NUM_SAMPLES, _NUM_SAMPLES, views.shape[1]
+    )
     first = next(iter(dataset))
     images, labels = first if source.pretrain.has_labels else (first, None)
     run_files.write_npz(
@@ -76,9 +77,8 @@ def embeddings(model_dir, model, source, probe, *, batch_size, image_size):
     The images are test images, or, where there are none, pretraining images:
     n <= 1,000, spread evenly over the split. The file has `embeddings` [n, F]
     float16; `labels` [n] int64 if they are known; `map` [n, 2], `queries`,
-    `neighbours`, `similarities` as from `measures`; the scalars `alignment`,
-    `uniformity`, of two views each, and `projection_alignment`,
-    `projection_uniformity`; `shown` [m], which of the n have their picture in
+    `neighbours`, `similarities` as from `measures`; the scalars of
+    `sphere.run`; `shown` [m], which of the n have their picture in
     `pictures` [m, h, w, 3] uint8. With a probe `confusion` [K, K] int64, of
     at most 10,000 images.
 
@@ -92,14 +92,14 @@ def embeddings(model_dir, model, source, probe, *, batch_size, image_size):
     split = source.pretrain if source.test is None else source.test
     predicts = probe is not None and source.test is not None
     limit = _MOST_PREDICTED if predicts else _MOST_MAPPED
-    dataset = _some(split, limit, batch_size, image_size)
+    dataset = sampling.some(split, limit, batch_size, image_size)
     x, labels = features.extract(model.encoder, dataset)
     arrays = {}
     if predicts:
         arrays["confusion"] = measures.confusion(
             labels, np.argmax(probe.logits(x), axis=1), source.num_classes
         )
-    places = spread(len(x), _MOST_MAPPED)
+    places = sampling.spread(len(x), _MOST_MAPPED)
     images = _rows(dataset, places)
     x = x[places]
     labels = None if labels is None else labels[places]
@@ -109,7 +109,7 @@ def embeddings(model_dir, model, source, probe, *, batch_size, image_size):
             [
                 arrays["queries"],
                 arrays["neighbours"].ravel(),
-                spread(len(x), _NUM_MAP_PICTURES),
+                sampling.spread(len(x), _NUM_MAP_PICTURES),
             ]
         )
     )
@@ -123,7 +123,7 @@ def embeddings(model_dir, model, source, probe, *, batch_size, image_size):
         pictures=pictures(images[shown]),
         class_names=source.class_names,
         **arrays,
-        **_spheres(model, images),
+        **sphere.run(model, images),
     )
 
 
@@ -141,23 +141,6 @@ def pictures(images):
     return _as_bytes(images)
 
 
-def spread(number, limit):
-    """At most `limit` of the integers below `number`, evenly spread."""
-    return np.linspace(0, number - 1, min(number, limit)).round().astype(int)
-
-
-def _some(split, limit, batch_size, image_size):
-    """Dataset of about `limit` images, evenly spread where that is cheap."""
-    places = spread(split.num_examples, limit)
-    if split.in_memory:
-        labels = split.labels[places] if split.has_labels else None
-        split = splits.ArraySplit(split.images[places], labels)
-    elif hasattr(split, "subset"):
-        split = split.subset(places)
-    dataset = pipelines.evaluation(split, batch_size, image_size)
-    return dataset.take(-(-limit // batch_size))
-
-
 def _rows(dataset, places):
     """The images of a dataset of batches that have these places: uint8."""
     rows, start = [], 0
@@ -167,25 +150,6 @@ def _rows(dataset, places):
         rows.append(_as_bytes(images.numpy()[here - start]))
         start += len(images)
     return np.concatenate(rows)
-
-
-def _spheres(model, images):
-    """Alignment and uniformity of embeddings and projections."""
-    embedded, projected = [], []
-    for start in range(0, len(images), _BATCH):
-        views = model.views(images[start : start + _BATCH], -1, start)
-        h = model.encoder(views, training=False)
-        embedded.append(tf.split(h, 2))
-        projected.append(tf.split(model.projection_head(h, training=False), 2))
-    found = {}
-    for prefix, parts in (("", embedded), ("projection_", projected)):
-        first, second = (
-            np.concatenate([np.float32(pair[view]) for pair in parts])
-            for view in (0, 1)
-        )
-        found[f"{prefix}alignment"] = measures.alignment(first, second)
-        found[f"{prefix}uniformity"] = measures.uniformity(first)
-    return found
 
 
 def _as_bytes(images):

@@ -1,7 +1,5 @@
 """Measures of embeddings against definitions and other routes."""
 
-import math
-
 import numpy as np
 import pytest
 import sklearn.metrics
@@ -16,42 +14,6 @@ def x():
 
 def unit(row):
     return row / np.linalg.norm(row)
-
-
-class TestAlignment:
-    def test_is_the_mean_squared_distance(self, x):
-        y = x + 0.3 * x[::-1]
-        expected = np.mean(
-            [
-                np.linalg.norm(unit(a) - unit(b)) ** 2
-                for a, b in zip(x, y, strict=True)
-            ]
-        )
-        assert measures.alignment(x, y) == pytest.approx(expected, rel=1e-5)
-
-    def test_of_equal_views_is_0_and_of_opposite_ones_4(self, x):
-        assert measures.alignment(x, 2 * x) == pytest.approx(0.0, abs=1e-6)
-        assert measures.alignment(x, -x) == pytest.approx(4.0)
-
-
-class TestUniformity:
-    def test_is_the_log_of_the_mean_potential(self, x):
-        potentials = [
-            math.exp(-2 * np.linalg.norm(unit(x[i]) - unit(x[j])) ** 2)
-            for i in range(len(x))
-            for j in range(i)
-        ]
-        expected = math.log(np.mean(potentials))
-        assert measures.uniformity(x) == pytest.approx(expected, rel=1e-5)
-
-    def test_of_a_point_is_0_and_of_orthogonal_ones_minus_4(self):
-        assert measures.uniformity(np.ones([4, 3])) == pytest.approx(
-            0.0, abs=1e-5
-        )
-        assert measures.uniformity(np.eye(5)) == pytest.approx(-4.0)
-
-    def test_of_one_embedding_is_nothing(self):
-        assert math.isnan(measures.uniformity(np.ones([1, 3])))
 
 
 def test_confusion():
