@@ -13,6 +13,8 @@ import tensorflow as tf
 import tqdm
 
 _LINE_SECONDS = 10.0
+# What `monitors` add to the logs of some steps.
+_MEASURED = frozenset({"knn_top1", "projection_alignment"})
 
 
 class Throughput:
@@ -77,6 +79,7 @@ class ProgressBar(keras.callbacks.Callback):
         self.rate = Throughput(batch_size, wait_clock)
         self.bar = None
         self.done = first_step
+        self.knn_top1 = None
         self._printed = 0.0
 
     def on_train_begin(self, logs=None):
@@ -98,6 +101,8 @@ class ProgressBar(keras.callbacks.Callback):
         else:
             self.rate.step()
         self.done += 1
+        # Measured now and then, and shown until the next time.
+        self.knn_top1 = logs.get("knn_top1", self.knn_top1)
         self.bar.update()
         if self.bar.disable:
             self._line(logs)
@@ -112,6 +117,8 @@ class ProgressBar(keras.callbacks.Callback):
         parts.append(f"loss {logs['loss']:.3f} (chance {self.chance:.2f})")
         if "probe_top1" in logs:
             parts.append(f"probe {logs['probe_top1']:.1%}")
+        if self.knn_top1 is not None:
+            parts.append(f"kNN {self.knn_top1:.1%}")
         return ", ".join(parts)
 
     def _line(self, logs):
@@ -141,13 +148,15 @@ class MetricsLog(keras.callbacks.Callback):
     """Writes metrics to `metrics.jsonl` and to TensorBoard.
 
     A line of JSON has `step`, `epoch`, the model's metrics (means over the
-    epoch so far) and the throughput since the line before. Lines of steps
-    that a resumed run does again are dropped first.
+    epoch so far), what was measured after that step, and the throughput since
+    the line before. Lines of steps that a resumed run does again are dropped
+    first.
 
     Args:
         model_dir: the run's directory.
         first_step: updates done before.
-        every: steps between lines; the end of an epoch gets one as well.
+        every: steps between lines; the end of an epoch gets one as well, and
+            a step after which something was measured.
         batch_size, wait_clock: as for `Throughput`.
     """
 
@@ -169,7 +178,8 @@ class MetricsLog(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         self.done += 1
         self.rate.step()
-        if self.every and self.done % self.every == 0:
+        is_due = self.every and self.done % self.every == 0
+        if is_due or not _MEASURED.isdisjoint(logs):
             self._write(logs)
 
     def on_epoch_end(self, epoch, logs=None):
@@ -217,7 +227,7 @@ class SaveCheckpoint(keras.callbacks.Callback):
         if self.saved == self.done:
             return
         # The loss of a step is that of the weights before it.
-        if not all(_is_finite(weight) for weight in self.model.weights):
+        if not is_finite(self.model):
             raise NonFiniteLoss(
                 f"weights are not finite after step {self.done}"
             )
@@ -347,8 +357,12 @@ class StopAtNonFiniteLoss(keras.callbacks.Callback):
             )
 
 
-def _is_finite(weight):
-    return bool(tf.math.is_finite(tf.reduce_sum(weight.value)))
+def is_finite(model):
+    """Whether all weights are finite numbers."""
+    return all(
+        bool(tf.math.is_finite(tf.reduce_sum(weight.value)))
+        for weight in model.weights
+    )
 
 
 def _drop_lines_after(path, step):

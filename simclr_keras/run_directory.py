@@ -11,9 +11,12 @@ _LOCK = ".lock"
 _CONFIG = "config.json"
 _FILES = (
     _CONFIG,
+    "best_encoder.json",
+    "best_encoder.keras",
     "checkpoints",
     "embeddings.npz",
     "encoder.keras",
+    "evaluations.jsonl",
     "linear_probe.npz",
     "projection_head.keras",
     "metrics.jsonl",
