@@ -101,7 +101,7 @@ def written_at_the_end(model_dir, total_steps):
         try:
             seconds = time.perf_counter() - began
             resources.keep(model_dir, total_steps, seconds, ended)
-            write(model_dir)
+            print(f"report: {write(model_dir)}")
         except Exception as problem:
             print(f"{PAGE} is not written: {problem}", file=sys.stderr)
 

@@ -10,8 +10,6 @@ from simclr_keras.report import rendering
 from simclr_keras.report import results
 from simclr_keras.report import settings
 
-_ENCODER = "encoder"
-
 
 def names(runs):
     """A short name for each `files.Run`, each another one."""
@@ -49,23 +47,24 @@ def render(runs):
 def representations(runs, run_names):
     """What was measured: [(name, its results, settings unlike other runs')].
 
-    Encoders come first; baselines that are the same in several runs, as raw
-    pixels are, are there once.
+    What runs made comes first; baselines that are the same in several runs,
+    as raw pixels are, are there once.
     """
     differing = settings.differing(runs)
-    encoders, baselines = [], {}
+    made, baselines = [], {}
     for number, (run, name) in enumerate(zip(runs, run_names, strict=True)):
         values = [each[number] for each in differing.values()]
         measured = run.results["representations"] if run.results else {}
+        own = results.own(measured)
         for what, row in measured.items():
-            if what == _ENCODER:
+            if what == own:
                 label = name if len(runs) > 1 else what
-                encoders.append((label, row, values))
+                made.append((label, row, values))
             else:
                 baselines.setdefault(what, []).append((name, row, values))
     for what, rows in baselines.items():
-        encoders += _different(what, rows, len(differing))
-    return encoders
+        made += _different(what, rows, len(differing))
+    return made
 
 
 def _different(what, rows, num_settings):
@@ -116,11 +115,17 @@ def _all_notes(runs, notes):
 def _notes(measured):
     lines = results.notes(measured)
     rows = measured["representations"].values()
-    if any(m.deviation(row) for m in results.measures(rows) for row in rows):
+    numbers = {
+        results.fits(measure.result(row)): None
+        for measure in results.measures(rows)
+        for row in rows
+        if measure.deviation(row)
+    }
+    if numbers:
         lines.insert(
             1,
-            f"± is the standard deviation over {measured['draws']} draws of "
-            "labelled images, not over training runs.",
+            f"± is the standard deviation over {' or '.join(numbers)}, not "
+            "over training runs.",
         )
     return lines
 

@@ -14,18 +14,27 @@ class _Kind:
     percent: bool = False
 
 
+# What the loss is, by --train_mode.
+_LOSSES = {
+    "pretrain": "Mean NT-Xent over all views of a batch; it starts near its "
+    "chance level, ln(2G − 1) for a batch of G images, and should fall.",
+    "finetune": "Mean cross-entropy over the images of a batch; guessing among "
+    "K classes has the chance level ln K.",
+    "distill": "Mean cross-entropy between what teacher and student predict.",
+}
 _KINDS = (
-    _Kind(
-        "Loss",
-        {"loss": "loss"},
-        "Mean NT-Xent over all views of a batch; it starts near its chance "
-        "level, ln(2G − 1) for a batch of G images, and should fall.",
-    ),
     _Kind(
         "Contrastive accuracy",
         {"contrastive_accuracy": "contrastive_accuracy"},
         "How often a view is closest to the other view of its image, among "
         "all other views of the batch.",
+        percent=True,
+    ),
+    _Kind(
+        "Top-1 while training",
+        {"top1": "top1"},
+        "On the cropped images that are trained on; the table of results has "
+        "test images.",
         percent=True,
     ),
     _Kind(
@@ -36,10 +45,37 @@ _KINDS = (
         percent=True,
     ),
     _Kind(
+        "Held-out training images",
+        {"knn_top1": "kNN", "linear_top1": "linear"},
+        "Top-1 of the frozen encoder on a part of the training images, by "
+        "means of others (--eval_every). The best encoder is chosen by kNN.",
+        percent=True,
+    ),
+    _Kind(
+        "Test images",
+        {"test_knn_top1": "kNN", "test_linear_top1": "linear"},
+        "Top-1 of the checkpoints that --mode=eval followed. Choosing one by "
+        "it would make its accuracy look better than it is.",
+        percent=True,
+    ),
+    _Kind(
         "Spread of the embeddings",
         {"embedding_std": "embedding_std"},
         "0 where all embeddings have collapsed into one point, about 1 where "
         "they fill the sphere; 0.2 and more is usual.",
+    ),
+    _Kind(
+        "Alignment",
+        {"projection_alignment": "projection_alignment"},
+        "Mean squared distance of the projections of two views of an image: 0 "
+        "is best, and also where all have collapsed. Always of the same "
+        "images and views.",
+    ),
+    _Kind(
+        "Uniformity",
+        {"projection_uniformity": "projection_uniformity"},
+        "Of the same projections: 0 where all have collapsed into one point, "
+        "−4 where all are orthogonal; lower is better.",
     ),
     _Kind(
         "Learning rate",
@@ -52,7 +88,7 @@ _KINDS = (
 def of_run(run):
     """Plots of one run: list of dicts for the template's `plots`."""
     found = []
-    for kind in _KINDS:
+    for kind in (_loss([run]), *_KINDS):
         named = [
             (name, _series(run, metric))
             for metric, name in kind.metrics.items()
@@ -65,7 +101,7 @@ def of_run(run):
 def of_runs(runs, names):
     """The same plots with a line for each run, of each first metric."""
     found = []
-    for kind in _KINDS:
+    for kind in (_loss(runs), *_KINDS):
         metric = next(iter(kind.metrics))
         named = [
             (name, _series(run, metric))
@@ -82,14 +118,40 @@ def of_runs(runs, names):
 
 
 def chance(run):
-    """The loss of embeddings that tell nothing, ln(2G - 1); or None."""
+    """The loss of embeddings that tell nothing, ln(2G - 1), or of a guess
+    among K classes, ln K; None where there is none."""
+    if run.train_mode == "finetune":
+        num_classes = (run.config or {}).get("dataset", {}).get("num_classes")
+        return math.log(num_classes) if num_classes else None
     batch_size = run.flags.get("train_batch_size")
-    return math.log(2 * batch_size - 1) if batch_size else None
+    if run.train_mode != "pretrain" or not batch_size:
+        return None
+    return math.log(2 * batch_size - 1)
+
+
+def _loss(runs):
+    """What is known of the loss of runs."""
+    modes = {run.train_mode for run in runs}
+    says = "Losses of different kinds of training, not to be compared."
+    if len(modes) == 1:
+        says = _LOSSES.get(modes.pop(), "Mean over the images of a batch.")
+    return _Kind("Loss", {"loss": "loss"}, says)
 
 
 def _series(run, metric):
-    lines = [line for line in run.metrics if line.get(metric) is not None]
+    lines = [*run.metrics, *map(_of_checkpoint, run.evaluations)]
+    lines = [line for line in lines if line.get(metric) is not None]
     return [line["step"] for line in lines], [line[metric] for line in lines]
+
+
+def _of_checkpoint(evaluation):
+    """A line of `evaluations.jsonl` as one of `metrics.jsonl`."""
+    row = evaluation.get("representations", {}).get("encoder", {})
+    tops = {
+        f"test_{short}_top1": row.get(name, {}).get("top1")
+        for short, name in (("knn", "knn"), ("linear", "linear_probe"))
+    }
+    return {"step": evaluation["step"], **tops}
 
 
 def _plot(kind, named, level):

@@ -13,7 +13,8 @@ from simclr_keras import run_files
 # What is read of each file; more may be in it.
 _NEEDED = {
     "config.json": ("flags", "origins"),
-    "results.json": ("representations", "num_examples", "num_train"),
+    "results.json": ("representations",),
+    "best_encoder.json": ("step", "knn_top1"),
     "resources.json": ("processes",),
     "samples.npz": ("images", "pairs"),
     "embeddings.npz": (
@@ -46,7 +47,9 @@ class Run:
     Attributes:
         path: its folder.
         config, results, resources: dicts of the JSON files of these names.
+        best: dict of `best_encoder.json`.
         metrics: list of the lines of `metrics.jsonl`, as dicts.
+        evaluations: the same of `evaluations.jsonl`.
         samples, embeddings: dicts of the arrays in the .npz files.
     """
 
@@ -57,6 +60,8 @@ class Run:
     resources: dict | None
     samples: dict | None
     embeddings: dict | None
+    best: dict | None
+    evaluations: list
 
     @property
     def name(self):
@@ -65,6 +70,10 @@ class Run:
     @property
     def flags(self):
         return self.config["flags"] if self.config else {}
+
+    @property
+    def train_mode(self):
+        return self.flags.get("train_mode", "pretrain")
 
     @property
     def class_names(self):
@@ -85,11 +94,13 @@ def read(folder):
     run = Run(
         folder,
         _json(folder / "config.json"),
-        _metrics(folder / "metrics.jsonl"),
+        _lines(folder / "metrics.jsonl"),
         _json(folder / "results.json"),
         _json(folder / "resources.json"),
         _arrays(folder / "samples.npz"),
         _arrays(folder / "embeddings.npz"),
+        _json(folder / "best_encoder.json"),
+        _lines(folder / "evaluations.jsonl"),
     )
     if not (run.config or run.metrics or run.results):
         raise ValueError(
@@ -107,7 +118,7 @@ def _json(path):
     return None if value is None else _checked(path, value)
 
 
-def _metrics(path):
+def _lines(path):
     """The lines of the file, without a last one that is not whole."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)

@@ -8,6 +8,11 @@ from simclr_keras.report import results
 from simclr_keras.report import settings
 
 _NUM_ACCURACIES = 3
+# What predicts, after another training than pretraining.
+_CLASSIFIERS = {
+    "finetune": "The fine-tuned classifier",
+    "distill": "The student",
+}
 
 
 def render(run):
@@ -23,13 +28,16 @@ def render(run):
         versions=_versions(run),
         samples=_samples(run),
         curves=curves.of_run(run),
-        chance=curves.chance(run),
+        best=_best(run),
         results=_results(run),
         embeddings=embeddings.words(run),
         sphere=embeddings.sphere(run),
         map=embeddings.map_of(run),
         neighbours=embeddings.neighbours(run),
         confusion=embeddings.confusion(run),
+        classifier=_CLASSIFIERS.get(
+            run.train_mode, "The linear probe on all labels"
+        ),
         costs=costs.rows(run),
     )
 
@@ -54,11 +62,11 @@ def state(run):
 def _figures(run):
     """[(number, what it is)]: what one looks for first."""
     found = []
-    encoder = run.results and run.results["representations"].get("encoder")
-    if encoder:
+    rows = run.results["representations"] if run.results else {}
+    if own := rows.get(results.own(rows)):
         found += [
-            (f"{measure.percent(encoder)} %", f"{measure.title}, top-1")
-            for measure in results.measures([encoder])
+            (f"{measure.percent(own)} %", f"{measure.title}, top-1")
+            for measure in results.measures([own])
             if measure.metric == "top1"
         ][:_NUM_ACCURACIES]
     if run.metrics and run.metrics[-1].get("loss") is not None:
@@ -68,6 +76,17 @@ def _figures(run):
     if seconds := costs.training_seconds(run):
         found.append((costs.duration(seconds), "training"))
     return found
+
+
+def _best(run):
+    """The encoder of the best kNN accuracy, in words; or None."""
+    if run.best is None:
+        return None
+    best = run.best
+    after = f"step {best['step']:,}"
+    if "epochs" in best:
+        after = f"{best['epochs']:,.4g} epochs ({after})"
+    return f"{100 * best['knn_top1']:.1f} % by kNN after {after}"
 
 
 def _facts(run):

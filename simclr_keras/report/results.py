@@ -6,7 +6,14 @@ import re
 NO_VALUE = "–"
 
 _FEW_LABELS = re.compile(r"(.+)_(\d+)_per_class")
-_TITLES = {"linear_probe": "linear", "knn": "kNN"}
+_TITLES = {
+    "linear_probe": "linear",
+    "linear_sgd": "linear by SGD",
+    "knn": "kNN",
+    "finetune": "fine-tuned",
+}
+# Rows that are of the run itself; the others are what it is compared with.
+_OWN = ("encoder", "fine-tuned", "student")
 # Of kNN, hits among five say little: its votes are on few classes.
 _TOP1_ONLY = ("knn",)
 
@@ -57,6 +64,15 @@ class Measure:
         return f"{100 * value:.1f}"
 
 
+def own(rows):
+    """The name of the row that is of the run itself, or None.
+
+    Args:
+        rows: dict from names to results.
+    """
+    return next((name for name in _OWN if name in rows), None)
+
+
 def measures(rows):
     """The `Measure`s of rows: those with all labels first, then with few."""
     results = {}
@@ -74,9 +90,10 @@ def _measures(name, results):
     title = _TITLES.get(base, base.replace("_", " "))
     if few:
         title += f", {few[2]} labels per class"
-    neighbours = {result.get("k") for result in results}
-    if len(neighbours) == 1 and None not in neighbours:
-        title += f" (k = {neighbours.pop()})"
+    elif labels := _same(map(_labels, results)):
+        title += f", {labels}"
+    if neighbours := _same(result.get("k") for result in results):
+        title += f" (k = {neighbours})"
     yield Measure(name, "top1", title)
     is_shown = not few and name not in _TOP1_ONLY
     if is_shown and any(r.get("top5") is not None for r in results):
@@ -85,6 +102,21 @@ def _measures(name, results):
 
 def _has_few_labels(measure):
     return _FEW_LABELS.fullmatch(measure.evaluation) is not None
+
+
+def _labels(result):
+    """How many labels a classifier was trained with, in words, or None."""
+    if result.get("labels_per_class"):
+        return f"{result['labels_per_class']} labels per class"
+    if result.get("label_fraction"):
+        return f"{100 * result['label_fraction']:g} % of the labels"
+    return None
+
+
+def _same(values):
+    """What all are, or None."""
+    different = set(values)
+    return different.pop() if len(different) == 1 else None
 
 
 def lines(rows):
@@ -120,11 +152,19 @@ def _meaning(measure, result):
     if measure.metric != "top1":
         return None
     if result.get("top1_std") is not None:
-        number = len(result.get("top1_draws") or ())
-        return f"± standard deviation over {number} draws of labels"
+        return f"± standard deviation over {fits(result)}"
     if result.get("top1_standard_error") is not None:
         return "± standard error over the test images"
     return None
+
+
+def fits(result):
+    """What a result with `top1_std` is the mean over, in words."""
+    number = len(result.get("top1_draws") or ())
+    # The seed of a fine-tuning decides more than its labels.
+    is_fit = "train_steps" in result
+    what = "fits with other seeds" if is_fit else "draws of labelled images"
+    return f"{number} {what}"
 
 
 def notes(results):
@@ -135,10 +175,13 @@ def notes(results):
         for part in row.values()
         if isinstance(part, dict)
     ]
-    found = [
-        f"Percent of {results['num_examples']:,} test images, top-1 unless "
-        f"stated; trained on {results['num_train']:,}."
-    ]
+    tested, trained = (
+        results.get(name) or _same(part.get(name) for part in parts)
+        for name in ("num_examples", "num_train")
+    )
+    of = f" of {tested:,} test images" if tested else ""
+    on = f"; trained on {trained:,}" if trained else ""
+    found = [f"Percent{of}, top-1 unless stated{on}."]
     found += sorted({part["notice"] for part in parts if part.get("notice")})
     if not all(part.get("converged", True) for part in parts):
         found.append("*: the fit stopped before it converged.")

@@ -89,6 +89,32 @@ class TestTables:
         assert lines[3].startswith("| b<i> | 0.5 | 87.5 |")
         assert lines[4].startswith("| raw pixels | | 50.0")
 
+    def test_of_runs_of_different_kinds(self, two, tmp_path, capsys):
+        for name, results in (
+            ("few", runs.finetuned(0.8, 0.9)),
+            ("small", runs.distilled()),
+        ):
+            folder = runs.write(tmp_path / name, train_mode="finetune")
+            run_files.write_json(folder / "results.json", results)
+            two.append(str(folder))
+        program.main([*two, "--markdown"])
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0] == (
+            "| | `--temperature` | linear | linear top-5 | kNN (k = 20) "
+            "| fine-tuned, 10 labels per class | classifier "
+            "| linear, 5 labels per class |"
+        )
+        rows = {line.split(" |")[0]: line for line in lines[2:-2]}
+        made, baselines = (
+            ["a", "b<i>", "few", "small"],
+            ["raw pixels", "teacher"],
+        )
+        assert list(rows) == [f"| {name}" for name in (*made, *baselines)]
+        assert "| 85.0 ± 3.0 |" in rows["| few"]
+        assert "| 90.0 |" in rows["| small"] and "87.5" in rows["| teacher"]
+        assert "over 2 draws of labelled images" in lines[-1]
+        assert "over 2 fits with other seeds" in lines[-1]
+
     def test_neighbours_that_differ_are_not_in_a_heading(
         self, two, tmp_path, capsys
     ):

@@ -128,7 +128,7 @@ class TestWhole:
         assert "k is 20 instead of 200" in table
 
     def test_mistakes(self, page):
-        text = page.text.partition("What the probe confuses")[2]
+        text = page.text.partition("What is confused")[2]
         assert "on 24 test images, 87.5 % of them right" in text
         assert "cat 8 0 0" in text and "dog 0 0 8" in text
 
@@ -159,6 +159,91 @@ def test_a_missing_file_costs_a_sentence(name, sentences, tmp_path):
     text = without(tmp_path, name).text
     for sentence in sentences:
         assert sentence in text
+
+
+def measured(tmp_path):
+    """A run with what --eval_every and --mode=eval leave behind."""
+    folder = runs.write(tmp_path / "run")
+    lines = [
+        {"step": 20, "loss": 3.6, "knn_top1": 0.75, "linear_top1": 0.8},
+        {"step": 50, "loss": 3.0, "projection_alignment": 0.25}
+        | {"projection_uniformity": -2.5, "knn_top1": 0.5},
+    ]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (folder / "metrics.jsonl").write_text(text)
+    best = {"step": 20, "epochs": 2.0, "knn_top1": 0.75}
+    run_files.write_json(folder / "best_encoder.json", best)
+    row = {"encoder": {"knn": {"top1": 0.625}, "linear_probe": {"top1": 0.5}}}
+    line = {"step": 30, "representations": row}
+    (folder / "evaluations.jsonl").write_text(json.dumps(line) + "\n")
+    return folder
+
+
+def test_what_was_measured_in_between(tmp_path):
+    page = Page(report.write(measured(tmp_path)))
+    labels = [svg["aria-label"] for svg in page.of("svg")]
+    assert (
+        "Held-out training images over training steps: kNN from 75.0% at step "
+        "20 to 50.0% at step 50; linear from 80.0% at step 20 to 80.0% at "
+        "step 20"
+    ) in labels
+    assert any(
+        label.startswith("Test images over") and "kNN from 62.5%" in label
+        for label in labels
+    )
+    assert any("projection_alignment from 0.25" in label for label in labels)
+    assert any("projection_uniformity from -2.5" in label for label in labels)
+    assert "75.0 % by kNN after 2 epochs (step 20), kept as" in page.text
+
+
+class TestOtherTrainings:
+    def test_fine_tuned(self, tmp_path):
+        folder = runs.write(tmp_path / "run", train_mode="finetune")
+        run_files.write_json(
+            folder / "results.json", runs.finetuned(0.8, 0.85, 0.9)
+        )
+        lines = [{"step": s, "loss": 1.0, "top1": 0.5} for s in (1, 2)]
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (folder / "metrics.jsonl").write_text(text)
+        page = Page(report.write(folder))
+        assert "85.0 % fine-tuned, 10 labels per class, top-1" in (
+            " ".join(f"{b} {a}" for a, b in figures(page))
+        )
+        assert "± standard deviation over 3 fits with other seeds" in page.text
+        assert (
+            "Percent of 24 test images, top-1 unless stated; trained on 30"
+            in (page.text)
+        )
+        assert f"chance level, {np.log(3):.2f}" in page.text
+        assert "NT-Xent" not in page.text
+        assert page.of("svg")[1]["aria-label"].startswith(
+            "Top-1 while training"
+        )
+        assert "The fine-tuned classifier, on 24 test images" in page.text
+
+    def test_one_fit_on_a_share_of_the_labels(self, tmp_path):
+        folder = runs.write(tmp_path / "run", train_mode="finetune")
+        one = runs.finetuned(0.8, labels_per_class=None, label_fraction=0.01)
+        run_files.write_json(folder / "results.json", one)
+        text = Page(report.write(folder)).text
+        assert "fine-tuned, 1 % of the labels" in text
+        assert "± standard error over the test images" in text
+
+    def test_distilled(self, tmp_path):
+        folder = runs.write(tmp_path / "run", train_mode="distill")
+        run_files.write_json(folder / "results.json", runs.distilled())
+        page = Page(report.write(folder))
+        assert ("classifier, top-1", "90.0 %") in figures(page)
+        table = part(page, "How good the embeddings are", "Protocols")
+        assert "student teacher" in table
+        assert "90.0 ± 5.0 87.5 ± 5.0" in table.replace("\u2009", " ")
+        assert "The student, on 24 test images" in page.text
+
+
+def figures(page):
+    """[(what, number)] at the head of the page."""
+    head = page.source.partition('<dl class="figures">')[2].partition("</dl>")
+    return re.findall("<dt>(.*?)</dt><dd>(.*?)</dd>", head[0])
 
 
 def test_an_old_run_has_neither_pictures_nor_resources(tmp_path):

@@ -56,6 +56,47 @@ RESULTS = {
 }
 
 
+_FINETUNED = {
+    "protocol": "training with labels: whole encoder trained",
+    "top5": None,
+    "num_examples": 24,
+    "num_train": 30,
+    "label_fraction": None,
+    "labels_per_class": 10,
+    "seeds": [0, 1, 2],
+    "train_steps": 40,
+}
+
+
+def finetuned(*draws, **settings):
+    """The results of a run of fine-tuning, with a fit for each accuracy."""
+    result = {**_FINETUNED, "top1": sum(draws) / len(draws), **settings}
+    spread = {"top1_std": 0.03, "top1_standard_error": 0.02}
+    if len(draws) == 1:
+        spread = {"top1_std": None, "top1_standard_error": 0.05}
+    result |= {**spread, "top1_draws": list(draws)}
+    return {"representations": {"fine-tuned": {"finetune": result}}}
+
+
+def distilled():
+    """The results of a run of distillation: one test set, two networks."""
+    student, teacher = (
+        {
+            "protocol": "accuracy on the test images",
+            "top1": top1,
+            "top5": None,
+            "top1_standard_error": 0.05,
+            "num_examples": 24,
+        }
+        for top1 in (0.9, 0.875)
+    )
+    rows = {
+        "student": {"classifier": student},
+        "teacher": {"classifier": teacher},
+    }
+    return {"representations": rows, "num_examples": 24}
+
+
 def write(folder, *, labelled=True, parts=None, **flags):
     """Writes the files of a run.
 
