@@ -94,20 +94,13 @@ def train_batch_size():
     return _TRAIN_BATCH_SIZE.value
 
 
-def total_steps():
-    """Arguments of `schedules.total_steps` besides `num_examples`."""
+def plan():
+    """Arguments of `schedules.plan` besides `num_examples`."""
     return {
+        "train_batch_size": _TRAIN_BATCH_SIZE.value,
         "train_epochs": _TRAIN_EPOCHS.value,
-        "train_batch_size": _TRAIN_BATCH_SIZE.value,
         "train_steps": _TRAIN_STEPS.value,
-    }
-
-
-def warmup_steps():
-    """Arguments of `schedules.warmup_steps` besides `num_examples`."""
-    return {
         "warmup_epochs": _WARMUP_EPOCHS.value,
-        "train_batch_size": _TRAIN_BATCH_SIZE.value,
     }
 
 

@@ -1,9 +1,44 @@
 """Learning rates: Google's step counts, batch scaling, warm-up and cosine."""
 
 import math
+import typing
 
 import keras
 import tensorflow as tf
+
+
+class Plan(typing.NamedTuple):
+    """Sizes of a training: images in a batch, and numbers of steps."""
+
+    batch_size: int
+    num_steps: int
+    steps_per_epoch: int
+    warmup_steps: int
+
+
+def plan(
+    num_examples,
+    *,
+    train_batch_size,
+    train_epochs,
+    train_steps=0,
+    warmup_epochs=0.0,
+):
+    """The `Plan` of a training on so many examples.
+
+    Args:
+        num_examples: N; where it is smaller than the batch, it is the batch.
+        train_batch_size: images per step over all replicas.
+        train_epochs, train_steps: length; `train_steps` above 0 decides.
+        warmup_epochs: float >= 0.
+    """
+    batch_size = min(train_batch_size, num_examples)
+    return Plan(
+        batch_size,
+        total_steps(num_examples, train_epochs, batch_size, train_steps),
+        num_examples // batch_size,
+        warmup_steps(num_examples, warmup_epochs, batch_size),
+    )
 
 
 def total_steps(num_examples, train_epochs, train_batch_size, train_steps=0):

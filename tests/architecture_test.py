@@ -43,6 +43,18 @@ LIBRARY = {
     "heads": {"normalization"},
     "image_headers": set(),
     "initialization": {"checkpoints", "conversion", "training_state"},
+    # Beside programs, the only part that reads flags.
+    "jobs": {
+        "callbacks",
+        "cluster",
+        "data",
+        "distribution",
+        "flags",
+        "run_directory",
+        "run_files",
+        "training",
+        "training_state",
+    },
     "losses": {"blockwise", "distribution"},
     "lr_range_test": {"callbacks", "run_files"},
     "metrics": set(),
@@ -84,6 +96,11 @@ def imported(path):
             for alias in node.names:
                 if alias.name.startswith(f"{PACKAGE}."):
                     parts.add(alias.name.split(".")[1])
+        elif isinstance(node, ast.Attribute):
+            # Modules that are imported on first use.
+            of_package = getattr(node.value, "id", None) == PACKAGE
+            if of_package and node.attr in {*LIBRARY, "export", "flags"}:
+                parts.add(node.attr)
     return parts
 
 

@@ -8,7 +8,6 @@ that of nothing but the classifier.
 import inspect
 from collections.abc import Callable
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import keras
 import tensorflow as tf
@@ -102,7 +101,7 @@ def run_with_model(
     if len(seeds) == 1:
         result["top1_standard_error"] = summaries[0]["top1_standard_error"]
     used = {name: settings.get(name, _SETTINGS[name]) for name in _SETTINGS}
-    steps = plan(chosen.num_examples, **{k: used[k] for k in _LENGTH})
+    steps = schedules.plan(chosen.num_examples, **{k: used[k] for k in _LENGTH})
     return {
         "protocol": _protocol(steps, len(seeds), used),
         **result,
@@ -165,14 +164,14 @@ def fine_tuned(
         warmup_epochs: float >= 0.
         crop, flip_probability: as for `simclr_keras.augmenter`.
         seed: int.
-        fit: function (model, batches, `Plan`, seed) that trains, where
-            `batches` is as for `training.fit`, which is the default.
+        fit: function (model, batches, `schedules.Plan`, seed) that trains,
+            where `batches` is as for `training.fit`, which is the default.
 
     Raises:
         ValueError: if an argument is out of its range, or parts that were to
             be frozen changed.
     """
-    steps = plan(
+    steps = schedules.plan(
         split.num_examples,
         train_batch_size=train_batch_size,
         train_epochs=train_epochs,
@@ -204,36 +203,6 @@ def fine_tuned(
     if not move_frozen_statistics:
         check_unchanged(model.frozen_weights, before)
     return model
-
-
-class Plan(NamedTuple):
-    """Sizes of a fit: images in a batch, and numbers of steps."""
-
-    batch_size: int
-    num_steps: int
-    steps_per_epoch: int
-    warmup_steps: int
-
-
-def plan(
-    num_examples: int,
-    *,
-    train_batch_size: int,
-    train_epochs: int,
-    train_steps: int,
-    warmup_epochs: float,
-) -> Plan:
-    """The `Plan` of a fit on so many examples.
-
-    Raises:
-        ValueError: if the warm-up would not end before the fit.
-    """
-    batch_size = min(train_batch_size, num_examples)
-    num_steps = schedules.total_steps(
-        num_examples, train_epochs, batch_size, train_steps
-    )
-    warmup = schedules.warmup_steps(num_examples, warmup_epochs, batch_size)
-    return Plan(batch_size, num_steps, num_examples // batch_size, warmup)
 
 
 def _num_classes(train, num_classes):

@@ -28,16 +28,10 @@ _BINDINGS = [
     ),
     (augmentation.augmenter, "augment:augmenter", (), set()),
     (
-        optimization.total_steps,
-        "schedules:total_steps",
+        optimization.plan,
+        "schedules:plan",
         ("num_examples",),
-        set(),
-    ),
-    (
-        optimization.warmup_steps,
-        "schedules:warmup_steps",
-        ("num_examples",),
-        set(),
+        {"warmup_epochs"},
     ),
     (
         optimization.scaled_learning_rate,
@@ -94,8 +88,10 @@ def test_arguments_bind_and_defaults_agree(
             assert value == default, argument
 
 
-def test_train_uses_what_the_flags_return():
-    text = pathlib.Path(__file__).parents[2].joinpath("train.py").read_text()
+def test_programs_use_what_the_flags_return():
+    root = pathlib.Path(__file__).parents[2]
+    jobs = (root / "simclr_keras" / "jobs").glob("*.py")
+    text = "".join(path.read_text() for path in (root / "train.py", *jobs))
     modules = "|".join(
         concern.__name__.split(".")[-1] for concern in catalogue.CONCERNS
     )

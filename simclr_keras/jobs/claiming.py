@@ -1,0 +1,120 @@
+"""The run that this process is to do, in a directory of its own."""
+
+import dataclasses
+import os
+import pathlib
+import zlib
+
+from simclr_keras import data
+from simclr_keras import flags
+from simclr_keras import run_directory
+from simclr_keras import run_files
+from simclr_keras.flags import data as data_flags
+from simclr_keras.flags import run as run_flags
+from simclr_keras.jobs import devices
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One run.
+
+    Attributes:
+        settings: `flags.Resolved`.
+        source: `data.Source`.
+        strategy: `tf.distribute.Strategy`, or None for one device.
+        directory: `RunDirectory`, locked by the chief.
+    """
+
+    settings: flags.Resolved
+    source: data.Source
+    strategy: object
+    directory: run_directory.RunDirectory
+
+    @property
+    def model_dir(self) -> pathlib.Path:
+        return self.directory.path
+
+    def digest(self):
+        """An int that is equal on workers that are to compute the same."""
+        computed = self.settings.training(), self.source.fingerprint
+        return zlib.crc32(repr(computed).encode())
+
+    def finish(self):
+        """Marks the run as one with nothing left to do."""
+        self.directory.write_config(_config(self), finished=True)
+
+
+def claim(settings, source, strategy):
+    """The `Run`, for this process alone; None if all is done there."""
+    path = run_flags.model_dir()
+    dataset = data_flags.source()["dataset"]
+    if dataset != "digits" and os.path.realpath(path) == os.path.realpath(
+        dataset
+    ):
+        flags.refuse(
+            f"flag --model_dir={path}: must not be the folder of the images"
+        )
+    directory = run_directory.RunDirectory(path)
+    run = Run(settings, source, strategy, directory)
+    if not devices.is_chief():
+        before = None if run_flags.overwrite() else directory.config()
+        return None if before and _is_finished(run, before) else run
+    try:
+        directory.lock()
+        if run_flags.overwrite():
+            directory.clear()
+        before = directory.config()
+    except (OSError, ValueError) as error:
+        flags.refuse(f"flag --model_dir={path}: {error}")
+    if found := directory.foreign():
+        flags.refuse(
+            f"flag --model_dir={path}: has no run, but files that a run would "
+            f"replace ({', '.join(found)}); choose another folder"
+        )
+    if before is not None:
+        _refuse_another_run(run, before)
+        if _is_finished(run, before):
+            print(f"this run is finished; {path} holds what it made")
+            print("nothing to do; --overwrite starts it anew")
+            return None
+    directory.write_config(_config(run))
+    flags.snapshot(directory.path / "run.flags")
+    return run
+
+
+def _refuse_another_run(run, before):
+    """Ends the program if the run so far had other settings or data."""
+    found = run.settings.differences(before["flags"])
+    if before["dataset"]["fingerprint"] != run.source.fingerprint:
+        found.append("the data are not the same images and labels")
+    if found:
+        flags.refuse(
+            f"flag --model_dir={run_flags.model_dir()}: holds a run with other "
+            "settings, which cannot be continued; choose another folder, or "
+            "--overwrite deletes that run",
+            *found,
+        )
+
+
+def _is_finished(run, before):
+    """Whether the run so far has already done what this one would."""
+    return (
+        before["finished"]
+        and run.settings.same_as(before["flags"])
+        and (run.model_dir / "encoder.keras").exists()
+    )
+
+
+def _config(run):
+    """What `config.json` keeps of the run."""
+    source = run.source
+    return {
+        **run.settings.as_dict(),
+        "dataset": {
+            "name": source.name,
+            "fingerprint": source.fingerprint,
+            "num_examples": source.pretrain.num_examples,
+            "num_classes": source.num_classes,
+        },
+        "environment": run_files.environment(),
+    }
