@@ -23,16 +23,25 @@ _USE_BLUR = definitions.switch(
 _CROP = definitions.choice(
     "crop",
     "google",
-    ["google", "torchvision"],
+    ["google", "torchvision", "none"],
     "Sampler of the random crop. google: TensorFlow's, behind all published "
     "SimCLR results. torchvision: area 8 to 100 %, log-uniform aspect "
-    "ratio, as most PyTorch code.",
+    "ratio, as most PyTorch code. none: the whole image, to see what crops "
+    "are good for.",
 )
 _FLIP_PROBABILITY = definitions.number(
     "flip_probability",
     0.5,
     "Share of views mirrored left to right. Paper: 0.5; 0 where a mirror "
     "image means something else, as with digits and text.",
+    minimum=0,
+    maximum=1,
+)
+_GRAYSCALE_PROBABILITY = definitions.number(
+    "grayscale_probability",
+    0.2,
+    "Share of views whose colours are dropped. Paper: 0.2; 0 and "
+    "--color_jitter_strength=0 leave all colours as they are.",
     minimum=0,
     maximum=1,
 )
@@ -70,6 +79,7 @@ def augmenter():
         "blur_sigma": _BLUR_SIGMA.value,
         "solarize": _SOLARIZE.value,
         "flip_probability": _FLIP_PROBABILITY.value,
+        "grayscale_probability": _GRAYSCALE_PROBABILITY.value,
     }
 
 

@@ -54,9 +54,9 @@ def augmenter(
             saturation change by factors in 1 +- 0.8 strength, hue by up to
             0.2 strength turns of the colour circle.
         blur: whether views are blurred.
-        crop: "google", the sampler behind the published results, or
-            "torchvision", that of the paper's text; `crops.sample_boxes`
-            says how they differ.
+        crop: "google", the sampler behind the published results,
+            "torchvision", that of the paper's text, or "none", the whole
+            image; `crops.sample_boxes` says how they differ.
         brightness: "multiplicative" as SimCLRv2, or "additive" as SimCLR.
         blur_sigma: "image" draws a standard deviation per image, "view" one
             for all images of a call, as Google's code does.

@@ -14,7 +14,7 @@ from simclr_keras.color_ops import to_planes
 
 AREA_RANGE = (0.08, 1.0)  # SimCLR, appendix A
 ASPECT_RANGE = (3 / 4, 4 / 3)  # width over height, SimCLR, appendix A
-SAMPLERS = ("google", "torchvision")
+SAMPLERS = ("google", "torchvision", "none")
 
 _ATTEMPTS = {"google": 100, "torchvision": 10}
 _BLOCK = 10
@@ -39,11 +39,12 @@ def sample_boxes(
     crop="torchvision" is the sampler of SimCLR's appendix A: uniform area,
     log-uniform aspect ratio, 10 attempts, then the largest centred box of
     an allowed aspect ratio.
+    crop="none" takes the whole image, for ablations (SimCLR, figure 5).
 
     Args:
         seed: int32 [2], stateless: the same seed gives the same boxes.
         batch_size, height, width: int or int32 scalars, in pixels.
-        crop: "google" or "torchvision".
+        crop: "google", "torchvision" or "none".
         flip_probability: share of images mirrored left to right.
     """
     height = tf.cast(height, tf.float32)
@@ -64,6 +65,9 @@ def sample_boxes(
 
 def _sizes(seed, batch_size, height, width, crop):
     """The first acceptable of some attempts per image, [B, 2], and if any."""
+    if crop == "none":
+        whole = tf.broadcast_to(tf.stack([height, width]), [batch_size, 2])
+        return whole, tf.ones([batch_size], tf.bool)
     draw = _google_sizes if crop == "google" else _torchvision_sizes
 
     def ten_attempts(block, sizes, accepted):
@@ -229,7 +233,7 @@ def host_crop(image, seed, image_size, crop="google", *, flip_probability=0.5):
         image: [h, w, 3] uint8, or float in [0, 1], of any size from 1 x 1.
         seed: int32 [2], see `fold_seed`.
         image_size: int, side S of the view in pixels.
-        crop: "google" or "torchvision", see `sample_boxes`.
+        crop: "google", "torchvision" or "none", see `sample_boxes`.
         flip_probability: share of views mirrored left to right.
 
     Returns:

@@ -186,7 +186,7 @@ class TestAugmenter:
         [
             ("image_size", 0, "a positive int"),
             ("strength", 1.3, "from 0 to 1.25"),
-            ("crop", "center", "one of google, torchvision"),
+            ("crop", "center", "one of google, torchvision, none"),
             ("brightness", "v1", "one of multiplicative, additive"),
             ("blur_sigma", "batch", "one of image, view"),
             ("solarize", -0.1, "from 0 to 1"),

@@ -187,6 +187,14 @@ class TestTorchvisionSampler:
         np.testing.assert_array_equal(boxes, [[0, 93, 10, 13]] * 4)
 
 
+class TestNoSampler:
+    @pytest.mark.parametrize("shape", [(32, 32), (7, 50)])
+    def test_takes_the_whole_image(self, shape):
+        boxes, flips = boxes_of(*shape, 64, crop="none")
+        np.testing.assert_array_equal(boxes, [[0, 0, *shape]] * 64)
+        assert 0 < np.sum(flips) < 64
+
+
 class TestRandomness:
     def test_same_seed_same_boxes_other_seed_other_boxes(self):
         first, again = boxes_of(40, 60, 8), boxes_of(40, 60, 8)

@@ -52,7 +52,7 @@ def pretraining(
             that this dataset is for, and for how many it is. Elements are
             then the B // replicas rows of each in turn; what is read, decoded
             and cropped are these rows alone.
-        crop: "google" or "torchvision", the sampler of the crops made here.
+        crop: "google", "torchvision" or "none", as for `augmenter`.
         flip_probability: share of the views made here that are mirrored.
         num_views: int V, how many of each image are made here.
 

@@ -39,10 +39,11 @@ ROWS = {
         (*_SHARES, "1.26"),
     ),
     "use_blur": ({"false": False} | _SWITCH, _NO_SWITCH),
-    "crop": ({"torchvision": "torchvision", "google": "google"}, ("", "x")),
+    "crop": ({"torchvision": "torchvision", "none": "none"}, ("", "x")),
     "brightness": ({"additive": "additive"}, ("", "simclrv1")),
     "blur_sigma": ({"view": "view", "image": "image"}, ("", "1")),
     "flip_probability": ({"0": 0.0, "1": 1.0}, (*_SHARES, "1.1")),
+    "grayscale_probability": ({"0": 0.0, "1": 1.0}, (*_SHARES, "1.1")),
     "solarize": ({"0.2": 0.2, "1": 1.0}, (*_SHARES, "1.1")),
     "resnet_depth": (
         {str(depth): depth for depth in (18, 34, 50, 101, 152, 200)},
