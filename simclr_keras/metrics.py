@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from simclr_keras import distribution
+
 
 class GlobalMean(keras.metrics.Metric):
     """The mean of values that are equal on all replicas of `tf.distribute`.
@@ -35,3 +37,28 @@ class GlobalMean(keras.metrics.Metric):
         return tf.math.divide_no_nan(
             tf.convert_to_tensor(self.total), tf.convert_to_tensor(self.count)
         )
+
+
+def update(trackers, values, sample_weight=None, *, skip_overflow=False):
+    """Adds means over all replicas to `GlobalMean`s.
+
+    Args:
+        trackers: dict of `GlobalMean` by name.
+        values: dict by name, of scalars, which count once, or of [n] values.
+        sample_weight: [n] float32, how much each of the values counts.
+        skip_overflow: whether values that are not finite are left out, as
+            the loss scaler of float16 skips their step.
+    """
+    weight = tf.ones([1]) if sample_weight is None else sample_weight
+    sums = [tf.reduce_sum(value * weight) for value in values.values()]
+    *sums, count = tf.unstack(
+        distribution.total(tf.stack([*sums, tf.reduce_sum(weight)]))
+    )
+    for name, value in zip(values, sums, strict=True):
+        value = tf.math.divide_no_nan(value, count)
+        weight = 1.0 if sample_weight is None else count
+        if skip_overflow:
+            finite = tf.math.is_finite(value)
+            value = tf.where(finite, value, 0.0)
+            weight = tf.where(finite, weight, 0.0)
+        trackers[name].update_state(value, sample_weight=weight)

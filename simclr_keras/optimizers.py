@@ -191,6 +191,26 @@ def optimizer(name, learning_rate, momentum=0.9, weight_decay=1e-6):
     )
 
 
+def scales_loss(optimizer):
+    """Whether it scales losses, as float16 needs it, and skips overflows."""
+    return isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+
+
+def apply_gradients(optimizer, gradients, weights):
+    """One update with gradients that are summed over replicas.
+
+    Args:
+        optimizer: built Keras optimizer.
+        gradients: list of tensors or None, of this replica, scaled by
+            `optimizer.scale_loss`.
+        weights: list of variables.
+    """
+    if scales_loss(optimizer):
+        gradients = distribution.spread_overflow(gradients)
+    gradients = clip_after_sum(optimizer, gradients)
+    optimizer.apply_gradients(zip(gradients, weights, strict=True))
+
+
 def clip_after_sum(optimizer, gradients):
     """Gradients of one replica, such that the sum over replicas is clipped.
 

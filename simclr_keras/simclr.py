@@ -184,7 +184,7 @@ class SimCLR(keras.Model):
                 [weight.value for weight in weights],
                 parts.shape[0],
             )
-        self._apply(gradients, weights)
+        optimizers.apply_gradients(self.optimizer, gradients, weights)
         logs = self._logs() | {"learning_rate": learning_rate}
         if self.worker_flag is not None:
             logs["interrupted"] = self.worker_flag.count()
@@ -254,34 +254,14 @@ class SimCLR(keras.Model):
         return objective
 
     def _track(self, sample_weight=None, **values):
-        """Adds means over all replicas to the metrics: of scalars, which
-        count once, or of [n] values weighted by `sample_weight` [n]."""
-        weight = tf.ones([1]) if sample_weight is None else sample_weight
-        sums = [tf.reduce_sum(value * weight) for value in values.values()]
-        *sums, count = tf.unstack(
-            distribution.total(tf.stack([*sums, tf.reduce_sum(weight)]))
+        metrics.update(
+            self._trackers,
+            values,
+            sample_weight,
+            skip_overflow=optimizers.scales_loss(
+                getattr(self, "optimizer", None)
+            ),
         )
-        for name, value in zip(values, sums, strict=True):
-            value = tf.math.divide_no_nan(value, count)
-            weight = 1.0 if sample_weight is None else count
-            if self._scales_loss():
-                # The scaler skips a step that overflows; so do the means.
-                finite = tf.math.is_finite(value)
-                value = tf.where(finite, value, 0.0)
-                weight = tf.where(finite, weight, 0.0)
-            self._trackers[name].update_state(value, sample_weight=weight)
-
-    def _scales_loss(self):
-        return isinstance(
-            getattr(self, "optimizer", None),
-            keras.optimizers.LossScaleOptimizer,
-        )
-
-    def _apply(self, gradients, weights):
-        if self._scales_loss():
-            gradients = distribution.spread_overflow(gradients)
-        gradients = optimizers.clip_after_sum(self.optimizer, gradients)
-        self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
 
     def _logs(self):
         return {name: m.result() for name, m in self._trackers.items()}

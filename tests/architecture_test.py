@@ -57,7 +57,7 @@ LIBRARY = {
     },
     "losses": {"blockwise", "distribution"},
     "lr_range_test": {"callbacks", "run_files"},
-    "metrics": set(),
+    "metrics": {"distribution"},
     "monitors": {"callbacks", "checkpoints", "evaluation", "run_files"},
     "normalization": {"distribution"},
     "optimizers": {"distribution"},
