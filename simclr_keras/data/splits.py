@@ -4,6 +4,7 @@ TensorFlow is imported only when images are read, so that a wrong `dataset`
 is refused quickly.
 """
 
+import copy
 import functools
 import os
 
@@ -75,6 +76,20 @@ class Split:
         """Some of the examples, as a split of their own."""
         labels = None if self.labels is None else self.labels[indices]
         return ArraySplit(self.images[indices], labels)
+
+    def with_labels(self, labels):
+        """The same images with other labels.
+
+        Args:
+            labels: [N] int64, -1 for an image without one; or None.
+        """
+        if self.in_memory and self._images is None:
+            # Later it would read labels too.
+            self._load()
+        other = copy.copy(self)
+        other.has_labels, other._labels = labels is not None, labels
+        vars(other).pop("_tensors", None)
+        return other
 
     def _load(self):
         raise NotImplementedError

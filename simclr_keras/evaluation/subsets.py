@@ -78,11 +78,26 @@ def labelled_part(
     """The examples of `split` that a fit may see; all of it for two None.
 
     Raises:
+        ValueError: as `labelled_rows`.
+    """
+    rows = labelled_rows(split, labels_per_class, label_fraction, seed)
+    return split if rows is None else split.subset(rows)
+
+
+def labelled_rows(
+    split: data.Split,
+    labels_per_class: int | None,
+    label_fraction: float | None,
+    seed: int,
+) -> np.ndarray | None:
+    """Indices of the examples whose labels a fit may see; None for all.
+
+    Raises:
         ValueError: if both numbers are given or one is out of its range, a
             class is too small, or labels are known only while streaming.
     """
     if labels_per_class is None and label_fraction is None:
-        return split
+        return None
     if labels_per_class is not None and label_fraction is not None:
         raise ValueError(
             "`label_fraction` must be None if `labels_per_class` is given. "
@@ -96,10 +111,8 @@ def labelled_part(
             "name a part of it instead, such as imagenet2012_subset/1pct"
         )
     if labels_per_class is not None:
-        rows = per_class(split.labels, labels_per_class, seed=seed)
-    else:
-        rows = of_each_class(split.labels, label_fraction, seed=seed)
-    return split.subset(rows)
+        return per_class(split.labels, labels_per_class, seed=seed)
+    return of_each_class(split.labels, label_fraction, seed=seed)
 
 
 def validation_split(

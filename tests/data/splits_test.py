@@ -43,6 +43,36 @@ class TestArraySplit:
         assert np.shares_memory(split.images, shared)
 
 
+class TestWithLabels:
+    def test_images_are_shared_and_labels_are_others(self):
+        split = splits.ArraySplit(images(), np.arange(6))
+        tensor = split.tensor
+        other = split.with_labels(np.full(6, -1))
+        assert other.tensor is tensor
+        np.testing.assert_array_equal(other.labels, [-1] * 6)
+        np.testing.assert_array_equal(split.labels, np.arange(6))
+
+    def test_without_any(self):
+        split = splits.ArraySplit(images(), np.arange(6)).with_labels(None)
+        assert split.labels is None
+        assert not split.has_labels
+
+    @pytest.mark.parametrize("sides", [[(4, 5), (6, 3)], [(4, 5), (4, 5)]])
+    def test_of_files(self, sides, tmp_path):
+        sizes = np.array(sides)
+        for i, size in enumerate(sizes):
+            scan_test.write(tmp_path, f"{i}.png", scan_test.png(*size))
+        names = paths.Paths(str(tmp_path), [b"0.png", b"1.png"])
+        split = splits.FileSplit(names, np.array([7, 8]), sizes)
+        assert split.in_memory == (sides[0] == sides[1])
+        keys = split.keys_in_order()
+        before = [label for _, label in keys.map(split.read)]
+        other = split.with_labels(np.array([-1, 8]))
+        after = [label for _, label in keys.map(other.read)]
+        assert ([*map(int, before)], [*map(int, after)]) == ([7, 8], [-1, 8])
+        np.testing.assert_array_equal(other.labels, [-1, 8])
+
+
 class TestFitsInMemory:
     @pytest.mark.parametrize(
         "num_examples,size,fits",
