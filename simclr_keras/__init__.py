@@ -27,6 +27,7 @@ if (_checkout / "setup.cfg").is_file():
     __path__.append(str(_checkout))
 
 _PUBLIC = {
+    "Distiller": "distillation",
     "LARS": "optimizers",
     "SimCLR": "simclr",
     "WarmupCosine": "schedules",

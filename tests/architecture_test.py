@@ -28,6 +28,13 @@ LIBRARY = {
     "crops": {"color_ops", "seeded_layer"},
     "data": {"augment", "preprocessing", "crops", "seeded_layer"},
     "diagnostics": {"callbacks"},
+    "distillation": {
+        "augment",
+        "distribution",
+        "metrics",
+        "optimizers",
+        "preprocessing",
+    },
     "distribution": {"cluster"},
     "evaluation": {
         "augment",
@@ -77,6 +84,7 @@ LIBRARY = {
         "optimizers",
         "preprocessing",
     },
+    "teacher": {"checkpoints", "conversion", "preprocessing"},
     "training": set(),
     "training_state": set(),
 }
