@@ -13,12 +13,14 @@ and on one that labels train on:
 
     finetune.run(encoder, split, test, labels_per_class=10)
     linear_sgd.run(encoder, split, test)        # the classifier alone
+    classification.run(classifier, test)        # one that is trained already
 
 Encoders are Keras models, `train` and `test` tf.data datasets of
 `(images, labels)`, `split` a `data.Split`, whose images are cropped anew in
 each epoch; results are plain dicts, ready for JSON.
 """
 
+from simclr_keras.evaluation import classification
 from simclr_keras.evaluation import compare
 from simclr_keras.evaluation import features
 from simclr_keras.evaluation import finetune
@@ -30,6 +32,7 @@ from simclr_keras.evaluation import sphere
 from simclr_keras.evaluation import subsets
 
 __all__ = [
+    "classification",
     "compare",
     "features",
     "finetune",
