@@ -5,6 +5,7 @@ is told from the content; names lie.
 """
 
 import os
+import struct
 import typing
 
 from simclr_keras.data import exif
@@ -118,11 +119,28 @@ def _png(head, file, num_bytes):
 
 
 def _gif(head, file, num_bytes):
-    return Header(
-        int.from_bytes(head[8:10], "little"),
-        int.from_bytes(head[6:8], "little"),
-        b"\x3b" in _tail(file),
-    )
+    width, height = struct.unpack("<HH", head[6:10])
+    frame = _gif_frame(head, file)
+    # What is allocated for the first frame, which should fit in.
+    if frame and frame[0] * frame[1] > MAX_PIXELS:
+        width, height = frame
+    return Header(height, width, bool(frame) and b"\x3b" in _tail(file))
+
+
+def _gif_frame(head, file):
+    """(width, height) of the first frame; None if the file ends before."""
+    palette = 3 << (head[10] % 8 + 1) if head[10] >= 128 else 0
+    file.seek(13 + palette)
+    # Comments, delays and the like: a label, then blocks that begin with
+    # their length, up to an empty one.
+    while (kind := file.read(1)) == b"!":
+        file.seek(1, os.SEEK_CUR)
+        while length := file.read(1).strip(b"\0"):
+            file.seek(length[0], os.SEEK_CUR)
+    frame = file.read(8)
+    if kind != b"," or len(frame) < 8:
+        return None
+    return struct.unpack("<HH", frame[4:])
 
 
 def _bmp(head, file, num_bytes):

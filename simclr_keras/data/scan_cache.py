@@ -17,7 +17,7 @@ import numpy as np
 from simclr_keras.data import paths
 
 # Raise it when the judgement of a file changes.
-_VERSION = 1
+_VERSION = 2
 # Columns of `Table.rows`. Of a file whose size is -1 nothing is known.
 NUM_BYTES, MODIFIED, FILE_ID, HEIGHT, WIDTH, IS_LINK, REASON, CONTENT = range(8)
 
