@@ -63,7 +63,9 @@ def from_list(
     )
     found = scan.scan_files(path, root, names)
     files.check(found, path, "a list of image files", _LINES, max_skipped)
-    indices = files.without_links(found, np.arange(len(found.paths)))
+    indices = np.arange(len(found.paths))
+    if not whole:
+        indices = files.without_links(found, indices)
     used = [labels[os.fsdecode(found.paths.name(index))] for index in indices]
     class_names = _class_names(used)
     numbers = _numbers(used, class_names)

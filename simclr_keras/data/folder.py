@@ -43,7 +43,8 @@ def from_folder(
     `validation`, or nothing else. Images are labelled by the first sub-folder
     on their way if there are two such sub-folders or more; images beside
     those have no label. A lone sub-folder is looked through as if it were not
-    there. Of several links to one file in a split one is taken.
+    there. Of several links to one file in a split one is taken, unless the
+    `whole` is.
 
     Args:
         folder: str.
@@ -62,7 +63,7 @@ def from_folder(
     files.check(found, folder, "a folder with images", _TREE, max_skipped)
     everything, depth = _layout(found.paths)
     members = {
-        name: files.without_links(found, indices)
+        name: indices if whole else files.without_links(found, indices)
         for name, indices in everything.items()
     }
     tops = {
