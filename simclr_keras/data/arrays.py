@@ -228,6 +228,13 @@ def _bytes(name, images, scale):
             f"Received: dtype {images.dtype}"
         )
     low, high = images.min(), images.max()
+    if np.isnan(low):
+        where = np.isnan(images).reshape(len(images), -1).any(axis=1)
+        raise ValueError(
+            f"`{name}` must be in 0..255, or floats in [0, 1]. Received: nan "
+            f"in {where.sum():,} of {len(images):,} images, first in number "
+            f"{where.argmax()}"
+        )
     if not (low >= 0 and high <= 255):
         raise ValueError(
             f"`{name}` must be in 0..255, or floats in [0, 1]. Received: "
