@@ -45,6 +45,7 @@ _MODULES = (
     "data",
     "diagnostics",
     "distribution",
+    "embedding",
     "evaluation",
     "export",
     "flags",

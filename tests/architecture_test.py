@@ -36,6 +36,13 @@ LIBRARY = {
         "preprocessing",
     },
     "distribution": {"cluster"},
+    "embedding": {
+        "checkpoints",
+        "conversion",
+        "data",
+        "preprocessing",
+        "run_files",
+    },
     "evaluation": {
         "augment",
         "classifier",
@@ -139,6 +146,8 @@ def test_flags_import_nothing_of_the_library():
 def test_export_imports_library_and_flags_only():
     allowed = {
         "conversion",
+        "data",
+        "embedding",
         "export",
         "flags",
         "image_headers",
