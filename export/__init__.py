@@ -11,6 +11,7 @@ that a command line is read without waiting for TensorFlow.
 import importlib
 
 _PUBLIC = {
+    "Client": "client",
     "describe": "versions",
     "export_saved_model": "saved_model",
     "next_version": "versions",

@@ -64,5 +64,7 @@ def test_runs_from_a_fresh_environment(wheel, tmp_path):
     export = tmp_path / "venv" / "bin" / "simclr-export"
     run(export, "--model_dir=run", "--output=served")
     assert (tmp_path / "served" / "1" / "saved_model.pb").is_file()
+    client = tmp_path / "venv" / "bin" / "simclr-client"
+    assert "--server" in run(client, "--help")
     report = tmp_path / "venv" / "bin" / "simclr-report"
     assert "report.html" in run(report, "run")
