@@ -203,6 +203,7 @@ def _starts_labelled(builder, label_key, split):
     """Whether a split's first image has a label; none is -1 there."""
     if label_key is None:
         return False
+    import tensorflow as tf
     import tensorflow_datasets as tfds
 
     examples = builder.as_dataset(
@@ -210,7 +211,13 @@ def _starts_labelled(builder, label_key, split):
         shuffle_files=False,
         decoders=tfds.decode.PartialDecoding({label_key: True}),
     )
-    first = next(examples.take(1).as_numpy_iterator())
+    try:
+        first = next(examples.take(1).as_numpy_iterator())
+    except tf.errors.OpError as error:
+        raise ValueError(
+            f"`dataset` must be readable. Received: {split} of "
+            f"{builder.info.full_name} in {builder.data_dir}, {error.message}"
+        ) from error
     return first[label_key] >= 0
 
 

@@ -20,3 +20,10 @@ def jpeg(seed):
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG")
     return buffer.getvalue()
+
+
+def means():
+    """Embeds an image as the means of its channels."""
+    inputs = keras.Input((SIZE, SIZE, 3))
+    outputs = keras.layers.GlobalAveragePooling2D()(inputs)
+    return keras.Model(inputs, outputs)
