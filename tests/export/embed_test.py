@@ -284,7 +284,10 @@ def write_folder(folder):
     content = odd_images.JPEG
     hole = content[: len(content) // 2] + b"\xff\xd9"
     others = {
-        "hole.jpg": ("a JPEG whose second half is missing, its end not", hole),
+        "hole.jpg": (
+            "a JPEG whose second half is missing but for its end",
+            hole,
+        ),
         os.fsdecode(b"latin \xe4.jpg"): ("a name that is not UTF-8", content),
         "copy.jpg": ("a copy under another name", content),
         "locked.png": ("a file that may not be read", content),
