@@ -30,11 +30,13 @@ from simclr_keras.flags import run as run_flags
 from simclr_keras.jobs import claiming
 from simclr_keras.jobs import devices
 from simclr_keras.jobs import fitting
+from simclr_keras.jobs import follow
+from simclr_keras.jobs import watching
 
 
 def main(argv=None):
     """Runs what the command line asks for."""
-    given = flags.parse(argv)
+    given = follow.parse(argv)
     strategy = devices.strategy()
     source = open_source()
     settings = flags.resolve(
@@ -52,6 +54,16 @@ def main(argv=None):
         if devices.is_chief():
             lr_range_test(build(source), source)
         return
+    if follow.is_asked_for():
+        follow.follow(
+            settings,
+            source,
+            plan(source.pretrain).num_steps,
+            lambda: build(source).encoder,
+            lambda *encoder: compared(*encoder, source)[0],
+        )
+        return
+    watching.check(source)
     run = claiming.claim(settings, source, strategy)
     if run is None:
         return
@@ -170,12 +182,20 @@ def pretrain(model, run):
     with fit.explained():
         if devices.is_chief() and not fit.is_done:
             check_first_batch(model, source, model_dir, fit.first_step)
-        fit.fit(split, batches, [watcher])
+        fit.fit(split, batches, [watcher], monitors(run, fit))
         if devices.is_chief():
             simclr_keras.save_encoder(model, model_dir / "encoder.keras")
             simclr_keras.save_encoder(
                 model.projection_head, model_dir / "projection_head.keras"
             )
+
+
+def monitors(run, fit):
+    """What the chief measures in between, on one device."""
+    if not devices.is_chief() or fit.is_done:
+        return []
+    copy = build(run.source) if run.strategy is not None else None
+    return watching.callbacks(run, fit.steps, fit.first_step, copy)
 
 
 def pretraining_batches(split, step, num_steps, replicas=(1, 0, 1)):
@@ -233,23 +253,7 @@ def measure(model, source, model_dir):
     if source.train is None or source.test is None:
         print("no labelled test images: nothing to measure")
         return None
-    compare = simclr_keras.evaluation.compare
-    train, test = (
-        data.pipelines.evaluation(split, **evaluation_flags.pipeline())
-        for split in (source.train, source.test)
-    )
-    pixels = compare.raw_pixels(
-        data_flags.image_size(), grayscale=compare.is_grayscale(train)
-    )
-    results, probe = compare.run_with_probe(
-        model.encoder,
-        {"raw pixels": pixels, "random encoder": untrained_encoder()},
-        train,
-        test.take(evaluation_flags.num_batches()),
-        num_classes=source.num_classes,
-        verbose=sys.stderr.isatty(),
-        **evaluation_flags.compare(),
-    )
+    results, probe = compared(model.encoder, True, source)
     run_files.write_json(model_dir / "results.json", results)
     if probe is not None:
         run_files.write_npz(
@@ -258,8 +262,37 @@ def measure(model, source, model_dir):
             bias=probe.bias,
             class_names=source.class_names,
         )
-    print("\n".join(compare.table(results)))
     return probe
+
+
+def compared(encoder, beside_baselines, source):
+    """What is measured of a frozen encoder, and its linear probe."""
+    compare = simclr_keras.evaluation.compare
+    train, test = (
+        data.pipelines.evaluation(split, **evaluation_flags.pipeline())
+        for split in (source.train, source.test)
+    )
+    baselines = {}
+    if beside_baselines:
+        grayscale = compare.is_grayscale(train)
+        pixels = compare.raw_pixels(
+            data_flags.image_size(), grayscale=grayscale
+        )
+        baselines = {
+            "raw pixels": pixels,
+            "random encoder": untrained_encoder(),
+        }
+    results, probe = compare.run_with_probe(
+        encoder,
+        baselines,
+        train,
+        test.take(evaluation_flags.num_batches()),
+        num_classes=source.num_classes,
+        verbose=sys.stderr.isatty(),
+        **evaluation_flags.compare(),
+    )
+    print("\n".join(compare.table(results)))
+    return results, probe
 
 
 def untrained_encoder():

@@ -10,6 +10,23 @@ _LINEAREVAL_WHILE_PRETRAINING = definitions.switch(
     "Train a linear classifier beside the encoder, where there are labels, "
     "and show its accuracy. It has no influence on the encoder.",
 )
+_EVAL_EVERY = definitions.integer(
+    "eval_every",
+    0,
+    "Epochs of pretraining from one evaluation of the frozen encoder to the "
+    "next, and one at its end; 0 never. kNN and a linear probe, on a fifth of "
+    "at most 10,000 labelled training images by means of the others, chosen "
+    "by --seed; no test image is read. The encoder that is best by kNN is kept "
+    "as best_encoder.keras. It has no influence on training.",
+    minimum=0,
+)
+_EVAL_PATIENCE = definitions.integer(
+    "eval_patience",
+    60,
+    "Minutes that --mode=eval waits for a training that shows no sign of "
+    "life: no checkpoint and no line of metrics.jsonl.",
+    minimum=1,
+)
 _EVALUATIONS = definitions.choices(
     "evaluations",
     ["linear_probe", "knn"],
@@ -63,6 +80,25 @@ _EVAL_NAME = definitions.text(
 def lineareval_while_pretraining():
     """Whether to train an online probe where there are labels."""
     return _LINEAREVAL_WHILE_PRETRAINING.value
+
+
+def every():
+    """Epochs from one evaluation while pretraining to the next; 0: never."""
+    return _EVAL_EVERY.value
+
+
+def held_out():
+    """Arguments of `evaluation.held_out.run`, from flags."""
+    return {
+        "k": _KNN_K.value,
+        "temperature": _KNN_TEMPERATURE.value,
+        "seed": run.seed(),
+    }
+
+
+def patience():
+    """Seconds that --mode=eval waits without a sign of the training."""
+    return 60.0 * _EVAL_PATIENCE.value
 
 
 def compare():

@@ -33,6 +33,8 @@ _SILENCED = (
         "mode",
         lambda mode: mode == "train",
     ),
+    (("eval_every",), "mode", lambda mode: mode == "eval"),
+    (("eval_patience",), "mode", lambda mode: mode != "eval"),
     (
         ("labels_per_class", "label_draws"),
         "evaluations",

@@ -6,7 +6,9 @@ _MODE = definitions.choice(
     "mode",
     "train_then_eval",
     ["train", "eval", "train_then_eval"],
-    "Train, evaluate what was trained, or first one and then the other.",
+    "Train, evaluate what was trained, or first one and then the other. eval "
+    "follows the run in --model_dir, with its settings: it measures each new "
+    "checkpoint until training has ended, then the final encoder.",
 )
 _MODEL_DIR = definitions.path(
     "model_dir",

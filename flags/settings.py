@@ -26,6 +26,8 @@ _UNSEEN = frozenset(
         "keep_checkpoint_max",
         "train_summary_steps",
         "lr_range_test",
+        "eval_every",
+        "eval_patience",
         # Replicas compute what one would, up to rounding.
         "strategy",
         "devices",
@@ -245,6 +247,14 @@ def _too_few(values, num_examples, smallest_class):
             f"flag --warmup_epochs={warmup:g}: must be less than "
             f"--train_steps={steps}, which are {steps * batch / num_examples:g}"
             " epochs"
+        )
+    epochs = values["train_epochs"]
+    if num_examples and steps:
+        epochs = steps * batch / num_examples
+    if num_examples and values["eval_every"] > epochs:
+        yield (
+            f"flag --eval_every={values['eval_every']}: must be at most "
+            f"{epochs:.4g}, the epochs of the run"
         )
     if smallest_class is not None and max(sizes, default=0) > smallest_class:
         yield (

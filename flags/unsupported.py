@@ -7,7 +7,6 @@ from simclr_keras.flags import catalogue
 
 # flag: (values that work, what the others need)
 NOT_YET = {
-    "mode": (("train", "train_then_eval"), "evaluating another run"),
     "train_mode": (("pretrain",), "fine-tuning"),
     "checkpoint": ((None,), "starting from other weights"),
 }

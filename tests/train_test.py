@@ -33,6 +33,16 @@ def train(*arguments, timeout=300):
     )
 
 
+def start(*arguments):
+    """The same without waiting for its end."""
+    return subprocess.Popen(
+        [sys.executable, ROOT / "train.py", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     model_dir = tmp_path_factory.mktemp("runs") / "digits"

@@ -19,10 +19,11 @@ __all__ = [
     "from_arrays",
     "open_source",
     "pipelines",
+    "sampling",
 ]
 
 
 def __getattr__(name):
-    if name == "pipelines":
+    if name in ("pipelines", "sampling"):
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

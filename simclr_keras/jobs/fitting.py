@@ -48,7 +48,7 @@ class Fitting:
         """Context in which what stops the training is said."""
         return stopping.explained(self._checkpoints)
 
-    def fit(self, split, batches, watchers=()):
+    def fit(self, split, batches, watchers=(), monitors=()):
         """Takes the steps that are left.
 
         Args:
@@ -56,6 +56,7 @@ class Fitting:
             batches: (first step, number of steps, replicas) -> dataset of
                 these batches, as `data.pipelines.pretraining` gives it.
             watchers: callbacks of the chief, beside those of every run.
+            monitors: the same, that add to the logs of the others.
         """
         distribution, strategy = simclr_keras.distribution, self.run.strategy
         saver = simclr_keras.callbacks.SaveCheckpoint(
@@ -78,7 +79,7 @@ class Fitting:
                 self.first_step,
                 self.steps.num_steps,
                 self.steps.steps_per_epoch,
-                [*self._shown(watchers), saver, signals],
+                [*self._shown(watchers, monitors), saver, signals],
             )
         saver.save()
         skipped = simclr_keras.callbacks.skipped_steps(self.model, saver.done)
@@ -88,13 +89,14 @@ class Fitting:
                 "were skipped"
             )
 
-    def _shown(self, watchers):
+    def _shown(self, watchers, monitors):
         """The callbacks that look, in their order."""
         callbacks, steps = simclr_keras.callbacks, self.steps
         stop = callbacks.StopAtNonFiniteLoss(self.first_step)
         if not devices.is_chief():
             return [stop]
         return [
+            *monitors,
             callbacks.ProgressBar(
                 steps.num_steps, self.first_step, steps.batch_size, self.clock
             ),

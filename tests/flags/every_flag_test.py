@@ -25,7 +25,7 @@ ROWS = {
     "max_skipped": ({"0.5": 0.5, "0": 0.0, "1": 1.0}, (*_SHARES, "1.1")),
     "cache_dataset": (_SWITCH, _NO_SWITCH),
     "image_size": ({"32": 32, "8": 8}, (*_COUNTS, "7", "0")),
-    "mode": ({"train": "train"}, ("", "Train", "test", "eval")),
+    "mode": ({"train": "train", "eval": "eval"}, ("", "Train", "test")),
     "model_dir": ({"runs/a": "runs/a"}, ("", __file__)),
     "overwrite": (_SWITCH, _NO_SWITCH),
     "init_from": ({"/": "/"}, ("", "/no/such/run")),
@@ -79,6 +79,8 @@ ROWS = {
     "weight_decay": ({"1e-4": 1e-4, "0": 0.0}, (*_SHARES, "-1")),
     "momentum": ({"0.5": 0.5, "0": 0.0}, (*_SHARES, "1")),
     "lineareval_while_pretraining": ({"false": False} | _SWITCH, _NO_SWITCH),
+    "eval_every": ({"5": 5, "0": 0}, _COUNTS),
+    "eval_patience": ({"5": 5}, (*_COUNTS, "0")),
     "evaluations": (
         {"knn": ["knn"], "knn, linear_probe": ["knn", "linear_probe"]},
         ("probe", "knn,knn", "knn,", ""),
@@ -132,6 +134,7 @@ _UNUSED_YET = {
 }
 # Flags that have an effect beside these only.
 _BESIDE = {
+    "eval_patience": ["--mode=eval"],
     "data_dir": ["--dataset=cifar10"],
     "download": ["--dataset=cifar10"],
     "tpu_name": ["--strategy=tpu"],

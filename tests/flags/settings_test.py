@@ -47,6 +47,14 @@ class TestResolve:
                 "flag --warmup_epochs=2: must be less than --train_steps=5",
             ),
             (
+                "--eval_every=61 --train_epochs=60",
+                "flag --eval_every=61: must be at most 60, the epochs",
+            ),
+            (
+                "--eval_every=2 --train_steps=9 --train_batch_size=64",
+                "flag --eval_every=2: must be at most 0.4008, the epochs",
+            ),
+            (
                 "--labels_per_class=1,7",
                 "flag --labels_per_class=1,7: must be at most 6, the images",
             ),

@@ -1,0 +1,104 @@
+"""`--mode=eval`: measures the checkpoints of a run while it trains."""
+
+import pathlib
+import sys
+
+import simclr_keras
+from simclr_keras import flags
+from simclr_keras import run_files
+from simclr_keras.flags import evaluation as evaluation_flags
+from simclr_keras.flags import run as run_flags
+
+
+def is_asked_for():
+    """Whether `--mode=eval` means the run in `--model_dir`."""
+    train, _ = run_flags.mode()
+    return not train
+
+
+def parse(argv=None):
+    """`flags.parse`, with the run's own settings where it is followed.
+
+    The command line overrules them.
+    """
+    argv = sys.argv if argv is None else argv
+    given = flags.parse(argv)
+    path = pathlib.Path(run_flags.model_dir() or "") / "run.flags"
+    if not (is_asked_for() and path.is_file()):
+        return given
+    return flags.parse([argv[0], f"--flagfile={path}", *argv[1:]])
+
+
+def follow(settings, source, last_step, build, measure):
+    """Measures each new checkpoint, and the encoder that training ends with.
+
+    Args:
+        settings: `flags.Resolved`.
+        source: `data.Source`.
+        last_step: int, updates of the whole run.
+        build: function that returns an encoder of such a run.
+        measure: function (encoder, whether beside baselines) -> dict.
+    """
+    model_dir = pathlib.Path(run_flags.model_dir())
+    if source.train is None or source.test is None:
+        flags.refuse("flag --mode=eval: needs labelled images to test on")
+    config = _config(settings, source, model_dir)
+    following = simclr_keras.following
+    known = {line["step"] for line in following.evaluations(model_dir)}
+    encoder = build()
+    try:
+        for step, weights in following.checkpoints(
+            model_dir, patience=evaluation_flags.patience(), known=known
+        ):
+            _give(encoder, weights)
+            print(f"checkpoint of step {step:,} of {last_step:,}")
+            results = measure(encoder, False)
+            following.append(model_dir, {"step": step, **results})
+    except following.NoSignOfTraining as error:
+        sys.exit(f"stopped: {error}")
+    print("training has ended; its final encoder:")
+    _give(encoder, _final(model_dir))
+    results = measure(encoder, True)
+    following.append(model_dir, {"step": last_step, **results})
+    if config["flags"].get("mode") == "train":
+        # Nobody else writes it.
+        run_files.write_json(model_dir / "results.json", results)
+        print(f"results: {model_dir / 'results.json'}")
+
+
+def _config(settings, source, model_dir):
+    """What the run's `config.json` says, once it is known to be this run."""
+    path = model_dir / "config.json"
+    try:
+        config = run_files.read_json(path)
+    except (OSError, ValueError) as error:
+        flags.refuse(f"flag --model_dir={model_dir}: {path}: {error}")
+    if config is None:
+        flags.refuse(
+            f"flag --model_dir={model_dir}: has no run to follow; start the "
+            "training first, or name other weights with --checkpoint"
+        )
+    found = settings.differences(config["flags"])
+    if config["dataset"]["fingerprint"] != source.fingerprint:
+        found.append("the data are not the same images and labels")
+    if found:
+        flags.refuse(
+            f"flag --model_dir={model_dir}: holds a run with other settings",
+            *found,
+        )
+    return config
+
+
+def _give(encoder, weights):
+    try:
+        simclr_keras.following.give_weights(encoder, weights)
+    except ValueError as error:
+        flags.refuse(f"flag --model_dir={run_flags.model_dir()}: {error}")
+
+
+def _final(model_dir):
+    try:
+        encoder = simclr_keras.load_encoder(model_dir / "encoder.keras")
+    except (ValueError, OSError) as error:
+        flags.refuse(f"flag --model_dir={model_dir}: {error}")
+    return {w.path: w.numpy() for w in encoder.weights}
