@@ -13,7 +13,7 @@ _TITLES = {
     "finetune": "fine-tuned",
 }
 # Rows that are of the run itself; the others are what it is compared with.
-_OWN = ("encoder", "fine-tuned", "student")
+_OWN = ("encoder", "fine-tuned", "from scratch", "student")
 # Of kNN, hits among five say little: its votes are on few classes.
 _TOP1_ONLY = ("knn",)
 
