@@ -56,8 +56,7 @@ def main(argv=None):
         return
     if follow.is_asked_for():
         follow.follow(
-            settings,
-            source,
+            follow.found(settings, source),
             plan(source.pretrain).num_steps,
             lambda: build(source).encoder,
             lambda *encoder: compared(*encoder, source)[0],

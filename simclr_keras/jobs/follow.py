@@ -29,21 +29,44 @@ def parse(argv=None):
     return flags.parse([argv[0], f"--flagfile={path}", *argv[1:]])
 
 
-def follow(settings, source, last_step, build, measure):
+def found(settings, source):
+    """What the `config.json` of the run says; ends the program if there is
+    none, or it is that of another run."""
+    if source.train is None or source.test is None:
+        flags.refuse("flag --mode=eval: needs labelled images to test on")
+    model_dir = pathlib.Path(run_flags.model_dir())
+    path = model_dir / "config.json"
+    try:
+        config = run_files.read_json(path)
+    except (OSError, ValueError) as error:
+        flags.refuse(f"flag --model_dir={model_dir}: {path}: {error}")
+    if config is None:
+        flags.refuse(
+            f"flag --model_dir={model_dir}: has no run to follow; start the "
+            "training first, or name other weights with --checkpoint"
+        )
+    different = settings.differences(config["flags"])
+    if config["dataset"]["fingerprint"] != source.fingerprint:
+        different.append("the data are not the same images and labels")
+    if different:
+        flags.refuse(
+            f"flag --model_dir={model_dir}: holds a run with other settings",
+            *different,
+        )
+    return config
+
+
+def follow(config, last_step, build, measure):
     """Measures each new checkpoint, and the encoder that training ends with.
 
     Args:
-        settings: `flags.Resolved`.
-        source: `data.Source`.
+        config: from `found`.
         last_step: int, updates of the whole run.
         build: function that returns an encoder of such a run.
         measure: function (encoder, whether beside baselines) -> dict.
     """
-    model_dir = pathlib.Path(run_flags.model_dir())
-    if source.train is None or source.test is None:
-        flags.refuse("flag --mode=eval: needs labelled images to test on")
-    config = _config(settings, source, model_dir)
     following = simclr_keras.following
+    model_dir = pathlib.Path(run_flags.model_dir())
     known = {line["step"] for line in following.evaluations(model_dir)}
     encoder = build()
     try:
@@ -64,29 +87,6 @@ def follow(settings, source, last_step, build, measure):
         # Nobody else writes it.
         run_files.write_json(model_dir / "results.json", results)
         print(f"results: {model_dir / 'results.json'}")
-
-
-def _config(settings, source, model_dir):
-    """What the run's `config.json` says, once it is known to be this run."""
-    path = model_dir / "config.json"
-    try:
-        config = run_files.read_json(path)
-    except (OSError, ValueError) as error:
-        flags.refuse(f"flag --model_dir={model_dir}: {path}: {error}")
-    if config is None:
-        flags.refuse(
-            f"flag --model_dir={model_dir}: has no run to follow; start the "
-            "training first, or name other weights with --checkpoint"
-        )
-    found = settings.differences(config["flags"])
-    if config["dataset"]["fingerprint"] != source.fingerprint:
-        found.append("the data are not the same images and labels")
-    if found:
-        flags.refuse(
-            f"flag --model_dir={model_dir}: holds a run with other settings",
-            *found,
-        )
-    return config
 
 
 def _give(encoder, weights):

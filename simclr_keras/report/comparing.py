@@ -36,7 +36,7 @@ def render(runs):
         and {
             "names": [name for name, _, _ in rows],
             "lines": results.lines([row for _, row, _ in rows]),
-            "notes": _all_notes(runs, results.notes),
+            "notes": _all_notes(runs, run_names, results.notes),
         },
         curves=curves.of_runs(runs, run_names),
         spheres=[embeddings.sphere(run) for run in runs],
@@ -91,7 +91,8 @@ def markdown(runs):
     Raises:
         ValueError: if nothing was measured in any of them.
     """
-    rows = representations(runs, names(runs))
+    run_names = names(runs)
+    rows = representations(runs, run_names)
     if not rows:
         raise ValueError(
             f"nothing was measured in {', '.join(str(r.path) for r in runs)}"
@@ -102,14 +103,28 @@ def markdown(runs):
     table = [heading, ["---", *["---:"] * (len(heading) - 1)]]
     for name, row, values in rows:
         table.append([name, *values, *(_cell(m, row) for m in measures)])
-    notes = " ".join(_all_notes(runs, _notes))
+    notes = " ".join(_all_notes(runs, run_names, _notes))
     return "\n".join([*map(_row, table), "", notes])
 
 
-def _all_notes(runs, notes):
-    """What `notes` says of the results of each run, each sentence once."""
-    measured = [run.results for run in runs if run.results]
-    return list(dict.fromkeys(n for each in measured for n in notes(each)))
+def _all_notes(runs, run_names, notes):
+    """What `notes` says of the results of each run, each sentence once.
+
+    One that is not of all of them says whose it is.
+    """
+    said = {}
+    measured = [
+        (name, run.results)
+        for run, name in zip(runs, run_names, strict=True)
+        if run.results
+    ]
+    for name, result in measured:
+        for sentence in notes(result):
+            said.setdefault(sentence, []).append(name)
+    return [
+        sentence if len(of) == len(measured) else f"{', '.join(of)}: {sentence}"
+        for sentence, of in said.items()
+    ]
 
 
 def _notes(measured):

@@ -38,6 +38,13 @@ _KINDS = (
         percent=True,
     ),
     _Kind(
+        "Agreement with the teacher",
+        {"teacher_agreement": "teacher_agreement"},
+        "How often student and teacher predict the same class, on the images "
+        "that are trained on.",
+        percent=True,
+    ),
+    _Kind(
         "Online probe",
         {"probe_top1": "top-1", "probe_top5": "top-5"},
         "A linear classifier that learns beside the encoder, on augmented "

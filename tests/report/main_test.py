@@ -112,8 +112,9 @@ class TestTables:
         assert list(rows) == [f"| {name}" for name in (*made, *baselines)]
         assert "| 85.0 ± 3.0 |" in rows["| few"]
         assert "| 90.0 |" in rows["| small"] and "87.5" in rows["| teacher"]
-        assert "over 2 draws of labelled images" in lines[-1]
-        assert "over 2 fits with other seeds" in lines[-1]
+        assert "a, b<i>: ± is the standard deviation over 2 draws" in lines[-1]
+        assert "few: ± is the standard deviation over 2 fits" in lines[-1]
+        assert "small: Percent of 24 test images" in lines[-1]
 
     def test_neighbours_that_differ_are_not_in_a_heading(
         self, two, tmp_path, capsys
