@@ -59,6 +59,7 @@ UNABLE = {
     "--dataset=cifar10": "downloads",
     "--dataset=imagenet2012": "downloads by hand only",
     "--dataset=stl10": "downloads",
+    "--mode=eval": "tests/eval_mode_test.py follows a run",
     "--init_from=r50_1x_sk0": "a ResNet-50, where docs_world has a ResNet-18",
 }
 # Scripts as a whole: a line of them, and why. Flags in them are looked up.
