@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from simclr_keras import augment
+from simclr_keras import checks
 from simclr_keras import distribution
 from simclr_keras import gradient_cache
 from simclr_keras import heads
@@ -35,7 +36,8 @@ class SimCLR(keras.Model):
     [B] or [B, 1]; -1 marks an image without one. Batches must be full
     (`drop_remainder=True`).
 
-    Calling the model embeds: images [B, S, S, 3] in [0, 1] -> [B, F] float32.
+    Calling the model embeds: images [B, S, S, 3], uint8 or float in [0, 1] ->
+    [B, F] float32.
 
     Metrics: `loss` (mean over the 2G views; chance level ln(2G - 1)),
     `contrastive_accuracy`, `contrastive_entropy` (nats), `embedding_std`
@@ -82,8 +84,8 @@ class SimCLR(keras.Model):
         seed=0,
         **kwargs,
     ):
-        _check(encoder, projection_head, num_classes, temperature)
-        _check_micro_batch(micro_batch_size, encoder)
+        checks.models(encoder, projection_head, num_classes, temperature)
+        checks.micro_batch(micro_batch_size, encoder)
         super().__init__(**kwargs)
         self.encoder = encoder
         self.projection_head = projection_head
@@ -107,9 +109,11 @@ class SimCLR(keras.Model):
         self.built = True
 
     def call(self, images, training=False):
-        return self.encoder(images, training=training)
+        h = self.encoder(preprocessing.to_float(images), training=training)
+        return tf.cast(h, tf.float32)
 
     def compile(self, optimizer="rmsprop", **kwargs):
+        checks.compiled_with(kwargs)
         super().compile(optimizer=optimizer, **kwargs)
         # Slots must exist before `fit`, in the strategy's scope, or Keras
         # draws a batch to make them and training starts at the second one.
@@ -136,6 +140,7 @@ class SimCLR(keras.Model):
         Returns:
             [2B, S, S, 3] float32 in [0, 1].
         """
+        images = checks.in_range(images)
         cropped = len(images.shape) == 5
         pair = tf.unstack(images, axis=1) if cropped else [images, images]
         if self.augmenter is None:
@@ -160,7 +165,9 @@ class SimCLR(keras.Model):
         )
 
     def train_step(self, data):
-        images, labels = _unpack(data)
+        images, labels = checks.unpacked(
+            data, labels_needed=self.num_classes is not None
+        )
         learning_rate = self.optimizer.learning_rate
         weights = self.trainable_variables
         size = self.micro_batch_size
@@ -191,7 +198,7 @@ class SimCLR(keras.Model):
         return distribution.logs(logs)
 
     def test_step(self, data):
-        images, labels = _unpack(data)
+        images, labels = checks.unpacked(data)
         h = self.encoder(self.views(images, step=-1), training=False)
         self._both_losses(h, labels, training=False)
         return distribution.logs(self._logs())
@@ -235,6 +242,7 @@ class SimCLR(keras.Model):
         return loss, self._probe_loss(tf.stop_gradient(read), labels)
 
     def _probe_loss(self, features, labels):
+        labels = checks.labels_in_range(labels, self.num_classes)
         labels = tf.concat([labels, labels], axis=0)
         labelled = tf.cast(labels >= 0, tf.float32)
         logits = tf.cast(self.linear_probe(features), tf.float32)
@@ -309,24 +317,6 @@ def _embedding_std(h):
     return tf.reduce_mean(std) * tf.sqrt(width)
 
 
-def _unpack(data):
-    images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
-    if weights is not None:
-        raise ValueError(
-            "SimCLR takes images or (images, labels), without sample weights."
-        )
-    if labels is not None:
-        if labels.shape.rank == 2 and labels.shape[1] == 1:
-            labels = labels[:, 0]
-        if labels.shape.rank != 1:
-            raise ValueError(
-                "Labels must be integers [B] or [B, 1]. "
-                f"Received: shape {labels.shape}"
-            )
-        labels = tf.cast(labels, tf.int32)
-    return distribution.equal_rows(images), labels
-
-
 def _rows_of(encoder, num_rows):
     """The `tf.TensorSpec` of that many embeddings."""
     (output,) = encoder.outputs
@@ -343,48 +333,3 @@ def _parts(images, size):
             f"Received: micro_batch_size={size} and a batch of {batch_size}"
         )
     return tf.reshape(images, [batch_size // size, size, *shape])
-
-
-def _check_micro_batch(micro_batch_size, encoder):
-    if micro_batch_size is None:
-        return
-    if micro_batch_size < 1:
-        raise ValueError(
-            "`micro_batch_size` must be at least 1, or None. "
-            f"Received: micro_batch_size={micro_batch_size}"
-        )
-    # pylint: disable=protected-access
-    for layer in encoder._flatten_layers():
-        if isinstance(
-            getattr(layer, "seed_generator", None), keras.random.SeedGenerator
-        ):
-            raise ValueError(
-                "`micro_batch_size` encodes twice, so that no layer may draw "
-                f"random numbers. Received: layer {layer.name}, a "
-                f"{type(layer).__name__}"
-            )
-
-
-def _check(encoder, projection_head, num_classes, temperature):
-    if not encoder.built or len(encoder.output_shape) != 2:
-        raise ValueError(
-            "`encoder` must be a built model with flat output [B, F]. "
-            f"Received: {encoder.name} with output "
-            f"{encoder.output_shape if encoder.built else '(not built)'}"
-        )
-    if projection_head.input_shape[-1] != encoder.output_shape[-1]:
-        raise ValueError(
-            "`projection_head` must take as many features as `encoder` gives. "
-            f"Received: {projection_head.input_shape[-1]} and "
-            f"{encoder.output_shape[-1]}"
-        )
-    if num_classes is not None and num_classes < 2:
-        raise ValueError(
-            "`num_classes` must be at least 2, or None for no probe. "
-            f"Received: num_classes={num_classes}"
-        )
-    if not temperature > 0:
-        raise ValueError(
-            "`temperature` must be greater than 0. "
-            f"Received: temperature={temperature}"
-        )

@@ -23,6 +23,7 @@ LIBRARY = {
     "classifier": {"augment", "distribution", "heads"},
     "cluster": set(),
     "checkpoints": {"normalization"},
+    "checks": {"distribution"},
     "color_ops": set(),
     "conversion": {"heads", "resnet"},
     "crops": {"color_ops", "seeded_layer"},
@@ -86,6 +87,7 @@ LIBRARY = {
     "schedules": set(),
     "simclr": {
         "augment",
+        "checks",
         "distribution",
         "gradient_cache",
         "heads",

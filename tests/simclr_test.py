@@ -244,6 +244,7 @@ class TestTrainStep:
         images = np.uint8(pairs()[:, 0] * 255)
         log = model.train_on_batch(images, np.arange(8) % 3, return_dict=True)
         assert np.isfinite(log["loss"])
+        assert model(images).dtype == tf.float32
         assert {w.dtype for w in model.trainable_variables} == {"float32"}
 
     def test_compiles_with_xla(self):
@@ -312,7 +313,32 @@ class TestKeras:
         )
         embeddings = model.predict(images / np.float32(255), verbose=0)
         assert embeddings.shape == (8, 6)
+        np.testing.assert_allclose(
+            model.predict(images, verbose=0), embeddings, atol=1e-5
+        )
         assert model.optimizer.iterations.numpy() == 4
+
+    def test_the_same_images_from_anywhere(self):
+        model = small_model(small_augmenter(), num_classes=3)
+        images, labels = np.uint8(pairs()[:, 0] * 255), np.arange(8) % 3
+
+        class Batches(keras.utils.PyDataset):
+            def __len__(self):
+                return 2
+
+            def __getitem__(self, batch):
+                rows = slice(4 * batch, 4 * batch + 4)
+                return images[rows], labels[rows]
+
+        dataset = tf.data.Dataset.from_tensor_slices((images, labels)).batch(4)
+        expected = model.evaluate(images, labels, batch_size=4, verbose=0)
+        for data in (dataset, Batches()):
+            assert model.evaluate(data, verbose=0) == expected
+        history = model.fit(
+            Batches(), validation_data=dataset, shuffle=False, verbose=0
+        ).history
+        assert model.optimizer.iterations.numpy() == 2
+        assert history["val_loss"] == [model.evaluate(dataset, verbose=0)[0]]
 
     def test_unlabelled_images(self):
         model = small_model(small_augmenter())
@@ -372,6 +398,12 @@ class TestErrors:
             small_model(num_classes=3).train_on_batch(
                 pairs(), np.arange(8) % 3, np.ones(8)
             )
+
+    def test_labels_out_of_range(self):
+        with pytest.raises(
+            tf.errors.InvalidArgumentError, match="less than `num_classes`, 3"
+        ):
+            small_model(num_classes=3).train_on_batch(pairs(), np.arange(8))
 
     def test_one_hot_labels(self):
         with pytest.raises(ValueError, match="must be integers"):
