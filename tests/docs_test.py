@@ -39,7 +39,7 @@ PAGES = sorted(
 )
 
 # Pages for those who have not installed this package: it cannot be imported.
-PLAIN = ()
+PLAIN = ("docs/keras.md",)
 
 SHELL = ("bash", "sh")
 # Languages of blocks that do nothing, and what those are.
@@ -73,6 +73,13 @@ SMALLER = {
         "depth=18,": "depth=18, width=0.125,",
         "features=512": "features=64",
         "blur=False": "blur=False, jit_compile=False",
+    },
+    "docs/training_in_keras.md": {
+        "depth=18,": "depth=18, width=0.125,",
+        "blur=False": "blur=False, jit_compile=False",
+        "512": "80",
+        "256": "40",
+        "depth=4": "depth=1",
     },
 }
 # What else the folder of a page needs.
