@@ -50,10 +50,10 @@ model = keras.Sequential([encoder, keras.layers.Dense(2)])
 model.compile(
     "adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 )
-before = [np.array(w.numpy()) for w in encoder.trainable_weights]
+kernel = encoder.get_layer("stem_conv").kernel
+before = np.array(kernel.numpy())
 assert np.isfinite(model.fit(images, labels, verbose=0).history["loss"])
-for old, new in zip(before, encoder.trainable_weights, strict=True):
-    assert np.any(old != new.numpy()), new.path
+assert np.any(kernel.numpy() != before)
 """
 
 
