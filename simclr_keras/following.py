@@ -24,7 +24,7 @@ class NoSignOfTraining(RuntimeError):
 
 
 def checkpoints(
-    model_dir, *, patience, known=(), say=print, sleep=time.sleep, clock=None
+    model_dir, *, patience, known=(), say=print, sleep=None, clock=None
 ):
     """Yields the checkpoints of a run while it trains, oldest first.
 
@@ -70,7 +70,7 @@ def checkpoints(
         if not fresh:
             waiting.check()
             waiting.say_once(steps, say)
-            sleep(_POLL_SECONDS)
+            (sleep or time.sleep)(_POLL_SECONDS)
 
 
 def has_ended(model_dir):

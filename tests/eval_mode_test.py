@@ -43,6 +43,7 @@ def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+@pytest.mark.slow
 class TestEvalEvery:
     def test_measures_after_its_epochs_and_the_last_step(self, followed):
         model_dir, shown, _ = followed
@@ -63,6 +64,7 @@ class TestEvalEvery:
         assert shown.splitlines()[-1] == f"report: {model_dir / 'report.html'}"
 
 
+@pytest.mark.slow
 class TestModeEval:
     def test_measures_the_final_encoder(self, followed):
         model_dir, _, said = followed
@@ -78,7 +80,6 @@ class TestModeEval:
         }
         assert "training has ended; its final encoder" in said
 
-    @pytest.mark.slow
     def test_of_a_finished_run_writes_its_own_line_alone(self, followed):
         model_dir, _, _ = followed
         before = contents(model_dir)
@@ -97,6 +98,16 @@ class TestModeEval:
         assert changed == {"evaluations.jsonl", "results.json"}
         last = lines(model_dir / "evaluations.jsonl")[-1]
         assert set(last["representations"]["encoder"]) == {"knn"}
+
+    def test_of_a_run_with_other_settings(self, followed):
+        answer = train(
+            f"--model_dir={followed[0]}",
+            "--mode=eval",
+            "--width_multiplier=0.25",
+            timeout=60,
+        )
+        assert answer.returncode == 2
+        assert "--width_multiplier was 0.125 and is 0.25" in answer.stderr
 
 
 class TestMistakes:
@@ -119,13 +130,3 @@ class TestMistakes:
         )
         assert answer.returncode == 2
         assert "--eval_every=1: needs labelled images" in answer.stderr
-
-    def test_a_run_with_other_settings(self, followed):
-        answer = train(
-            f"--model_dir={followed[0]}",
-            "--mode=eval",
-            "--width_multiplier=0.25",
-            timeout=60,
-        )
-        assert answer.returncode == 2
-        assert "--width_multiplier was 0.125 and is 0.25" in answer.stderr
