@@ -26,7 +26,23 @@ def parse(argv=None):
     path = pathlib.Path(run_flags.model_dir() or "") / "run.flags"
     if not (is_asked_for() and path.is_file()):
         return given
+    _refuse_other_training(path.parent)
     return flags.parse([argv[0], f"--flagfile={path}", *argv[1:]])
+
+
+def _refuse_other_training(model_dir):
+    """Ends the program if the run there is none of pretraining."""
+    try:
+        config = run_files.read_json(model_dir / "config.json") or {}
+    except (OSError, ValueError):
+        # `found` says what is wrong with it.
+        return
+    train_mode = config.get("flags", {}).get("train_mode", "pretrain")
+    if train_mode != "pretrain":
+        flags.refuse(
+            f"flag --mode=eval: must be train_then_eval for {model_dir}, a run "
+            f"of --train_mode={train_mode}, which measures itself at its end"
+        )
 
 
 def found(settings, source):

@@ -153,3 +153,13 @@ def test_takes_the_settings_of_the_run(tmp_path):
     assert (values["temperature"], values["seed"]) == (0.3, 6)
     assert given["temperature"] == "flagfile"
     assert given["seed"] == "command line"
+
+
+def test_refuses_a_run_of_fine_tuning(tmp_path, capsys):
+    (tmp_path / "run.flags").write_text("--seed=5\n")
+    config = {"flags": {"train_mode": "finetune"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(SystemExit) as exit_info:
+        follow.parse(["train.py", f"--model_dir={tmp_path}", "--mode=eval"])
+    assert exit_info.value.code == 2
+    assert "--train_mode=finetune, which measures" in capsys.readouterr().err
