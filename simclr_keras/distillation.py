@@ -18,15 +18,16 @@ class Distiller(keras.Model):
     SimCLRv2 (arXiv:2006.10029), section 2: a network that was fine-tuned on
     few labels teaches one of the same kind (self-distillation) or a smaller
     one on all images. Each step makes one view of every image, which both
-    see, and descends the mean over the batch of
+    see; the loss is the mean over the batch of
 
         -alpha * sum_y P_T(y | x) log P_S(y | x) - (1 - alpha) * log p_S(label)
 
     with P the softmax of logits / `temperature` and p that of the logits:
     equations 2 and, with `alpha` below 1, 3. The second term is 0 for an
     image without a label, so that, as in the paper's sums, few labels weigh
-    little. Google's code, which has the first term only, multiplies it by
-    temperature ** 2; the paper and this class do not.
+    little. What is descended has the first term times temperature ** 2, as in
+    Google's code: its gradient would grow as the temperature falls, and
+    learning rates for one temperature diverge at another.
 
     `fit` takes a dataset of images or of (images, labels): images
     [B, H, W, 3], uint8 or float in [0, 1], which `augmenter` crops on the
@@ -120,13 +121,14 @@ class Distiller(keras.Model):
         taught = _float32(self.teacher(views, training=False))
         with tf.GradientTape() as tape:
             logits = _float32(self.student(views, training=True))
-            loss = self._loss(logits, taught, labels)
+            of_teacher, of_labels = self._terms(logits, taught, labels)
+            objective = self.temperature**2 * of_teacher + of_labels
             # Gradients are summed over replicas.
             objective = self.optimizer.scale_loss(
-                loss / distribution.num_replicas()
+                objective / distribution.num_replicas()
             )
         gradients = tape.gradient(objective, weights)
-        logs = self._logs(loss, logits, taught, labels)
+        logs = self._logs(of_teacher + of_labels, logits, taught, labels)
         optimizers.apply_gradients(self.optimizer, gradients, weights)
         logs |= {"learning_rate": learning_rate}
         if self.worker_flag is not None:
@@ -140,7 +142,7 @@ class Distiller(keras.Model):
             _float32(model(images, training=False))
             for model in (self.teacher, self.student)
         )
-        loss = self._loss(logits, taught, labels)
+        loss = sum(self._terms(logits, taught, labels))
         return distribution.logs(self._logs(loss, logits, taught, labels))
 
     def _views(self, images):
@@ -159,14 +161,15 @@ class Distiller(keras.Model):
             cropped=cropped,
         )
 
-    def _loss(self, logits, taught, labels):
-        """The mean over this replica's rows, as the class describes it."""
-        loss = 0.0
+    def _terms(self, logits, taught, labels):
+        """The terms of the loss, weighted means over this replica's rows."""
+        of_teacher = of_labels = tf.zeros([])
         if self.alpha > 0:
-            loss += self.alpha * tf.nn.softmax_cross_entropy_with_logits(
+            entropies = tf.nn.softmax_cross_entropy_with_logits(
                 tf.nn.softmax(taught / self.temperature),
                 logits / self.temperature,
             )
+            of_teacher = self.alpha * tf.reduce_mean(entropies)
         if self.alpha < 1:
             if labels is None:
                 raise ValueError(
@@ -174,16 +177,11 @@ class Distiller(keras.Model):
                     f"Received: alpha={self.alpha} and images alone"
                 )
             targets, labelled = _targets(labels)
-            loss += (
-                (1 - self.alpha)
-                * labelled
-                * (
-                    tf.nn.sparse_softmax_cross_entropy_with_logits(
-                        targets, logits
-                    )
-                )
+            entropies = tf.nn.sparse_softmax_cross_entropy_with_logits(
+                targets, logits
             )
-        return tf.reduce_mean(loss)
+            of_labels = (1 - self.alpha) * tf.reduce_mean(labelled * entropies)
+        return of_teacher, of_labels
 
     def _logs(self, loss, logits, taught, labels):
         """All metrics, updated with these rows."""

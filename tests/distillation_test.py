@@ -42,7 +42,7 @@ def distiller(*, optimizer=None, **arguments):
 
 
 def expected(model, x, labels, temperature, alpha):
-    """Loss and its gradient by the student's logits, in NumPy."""
+    """Loss, and the gradient that is descended by the kernel, in NumPy."""
     x = x.reshape(len(x), -1).astype(np.float64)
     t, s = (
         x @ part.get_weights()[0].astype(np.float64)
@@ -54,7 +54,7 @@ def expected(model, x, labels, temperature, alpha):
     soft = -taught * special.log_softmax(s / temperature, axis=1)
     hard = -one_hot * special.log_softmax(s, axis=1)
     loss = (alpha * soft + (1 - alpha) * hard).sum() / len(x)
-    by_logits = alpha / temperature * (
+    by_logits = alpha * temperature * (
         special.softmax(s / temperature, axis=1) - taught
     ) + (1 - alpha) * (labelled * special.softmax(s, axis=1) - one_hot)
     return loss, x.T @ by_logits / len(x)
