@@ -65,6 +65,16 @@ def parquet(encoder, images, tmp_path_factory):
     return path, summary
 
 
+@pytest.fixture(scope="module")
+def whole(parquet, encoder, images, tmp_path_factory):
+    """Ending -> a file of all images."""
+    found = {".parquet": parquet[0]}
+    for ending in (".npz", ".csv"):
+        found[ending] = tmp_path_factory.mktemp("out") / f"all{ending}"
+        embedding.run(encoder, images, found[ending], batch_size=4)
+    return found
+
+
 def together(path):
     fields = zip(*embedding.read(path), strict=True)
     return [
@@ -182,10 +192,9 @@ class TestRun:
 class TestResume:
     @pytest.mark.parametrize("ending", [".parquet", ".npz", ".csv"])
     def test_gives_the_same_bytes(
-        self, ending, encoder, images, tmp_path, monkeypatch
+        self, ending, whole, encoder, images, tmp_path, monkeypatch
     ):
-        whole, output = tmp_path / f"whole{ending}", tmp_path / f"all{ending}"
-        embedding.run(encoder, images, whole, batch_size=4)
+        output = tmp_path / f"all{ending}"
         monkeypatch.setattr(bulk, "_APPEND_IMAGES", 6)
         calls = []
 
@@ -205,7 +214,7 @@ class TestResume:
             file.write(b"half a row")
         summary = embedding.run(encoder, images, output, batch_size=4)
         assert 0 < summary.num_before < NUM
-        assert output.read_bytes() == whole.read_bytes()
+        assert output.read_bytes() == whole[ending].read_bytes()
         assert not os.path.exists(f"{output}.parts")
 
     def test_rows_that_were_lost_are_made_again(self, parquet, encoder, images):
@@ -247,11 +256,10 @@ class TestResume:
 
 class TestFormats:
     @pytest.mark.parametrize("ending", [".npz", ".csv"])
-    def test_agree(self, parquet, encoder, images, tmp_path, ending):
-        output = tmp_path / f"all{ending}"
-        embedding.run(encoder, images, output, batch_size=4)
+    def test_agree(self, whole, ending):
+        output = whole[ending]
         for found, expected in zip(
-            together(output), together(parquet[0]), strict=True
+            together(output), together(whole[".parquet"]), strict=True
         ):
             np.testing.assert_array_equal(found, expected)
         if ending == ".npz":

@@ -11,9 +11,8 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
-from simclr_keras import embedding
 from simclr_keras.data import image_files
-from simclr_keras.embedding import unfinished
+from simclr_keras.embedding import files
 from simclr_keras.export import embed
 from tests import google_checkpoints
 from tests.embedding import small
@@ -90,17 +89,10 @@ class TestEmbed:
         assert printed[3].endswith(r"bad\nname.png: not an image")
         assert len(printed) == 4
 
-    def test_a_checkpoint_of_google(self, photos, tmp_path, capsys):
+    def test_a_checkpoint_of_google(self, photos, tmp_path):
         google = tmp_path / "google"
         google_checkpoints.write_tf2(google_checkpoints.tiny(), google)
         output = tmp_path / "all.parquet"
-        code, printed = ended(
-            capsys,
-            f"--encoder={google}",
-            f"--images={photos}",
-            f"--output={output}",
-        )
-        assert (code, "--image_size must be given" in printed) == (2, True)
         run(google, photos, output, "--image_size=12")
         assert all(row["valid"] for row in rows(output))
 
@@ -119,9 +111,11 @@ class TestEmbed:
         command(*flags, "--overwrite")
         assert len(rows(output)) == len(GOOD)
 
-    @pytest.mark.parametrize("function", ["fsync", "replace"])
+    @pytest.mark.parametrize(
+        "place", [(os, "fsync"), (files, "write")], ids=["rows", "file"]
+    )
     def test_a_full_disk(
-        self, function, encoder, photos, tmp_path, monkeypatch, capsys
+        self, place, encoder, photos, tmp_path, monkeypatch, capsys
     ):
         output = tmp_path / "all.parquet"
         flags = (
@@ -130,17 +124,11 @@ class TestEmbed:
             f"--output={output}",
         )
 
-        class Full:
-            def __getattr__(self, name):
-                return getattr(os, name)
+        def full(*_, **__):
+            raise OSError(errno.ENOSPC, "No space left on device")
 
-        def full(*_):
-            raise OSError(errno.ENOSPC, "No space left on device", "rows.bin")
-
-        setattr(Full, function, staticmethod(full))
         with monkeypatch.context() as patch:
-            patch.setattr(unfinished, "os", Full())
-            patch.setattr(embedding.run.__globals__["os"], function, full)
+            patch.setattr(*place, full)
             code, printed = ended(capsys, *flags)
         assert code == 1
         assert "the disk is full" in printed.splitlines()[-1]
