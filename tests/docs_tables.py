@@ -39,6 +39,7 @@ SMALLER = {
         "features=512": "features=64",
         "blur=False": "blur=False, jit_compile=False",
     },
+    "docs/google_checkpoints.md": {"image_size=224": "image_size=8"},
     "docs/training_in_keras.md": {
         "depth=18,": "depth=18, width=0.125,",
         "blur=False": "blur=False, jit_compile=False",
