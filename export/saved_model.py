@@ -81,10 +81,9 @@ def export_saved_model(
         model and folding.folded(model)
         for model in (classifier, projection_head)
     )
+    # It finds the variables of its endpoints; tracked layers would add them
+    # once more, and a server would load both.
     archive = keras.export.ExportArchive()
-    for layer in (encoder, classifier, projection_head):
-        if layer is not None:
-            archive.track(layer)
     network = Network(encoder, classifier, projection_head, size)
     described = {}
     for name, function in signatures(network).items():

@@ -205,8 +205,16 @@ class TestExportSavedModel:
         assert text.startswith("# Image encoder: noise")
 
     def test_batch_norm_is_folded(self, exported):
-        names = [variable.name for variable in exported.loaded.variables]
+        embed = exported.signatures["embed"]
+        names = [variable.name for variable in embed.variables]
         assert not [name for name in names if "moving" in name]
+
+    def test_every_variable_is_stored_once(self, exported):
+        stored = tf.train.list_variables(exported.path / "variables/variables")
+        kept = [shape for name, shape in stored if "VARIABLE_VALUE" in name]
+        heads = (exported.classifier, exported.projection_head)
+        # The convolution's kernel and bias.
+        assert len(kept) == 2 + sum(len(head.weights) for head in heads)
 
     def test_needs_only_tensorflow(self, exported, tmp_path):
         images = pixels(2)
@@ -291,7 +299,7 @@ class TestExportSavedModel:
         )
         loaded = tf.saved_model.load(path)
         embed = loaded.signatures["embed"]
-        kernels = [v for v in loaded.variables if v.shape.rank == 4]
+        kernels = [v for v in embed.variables if v.shape.rank == 4]
         assert [kernel.dtype for kernel in kernels] == [tf.bfloat16]
         images = np.random.default_rng(0).random((2, SIZE, SIZE, 3))
         answer = embed(images=tf.constant(images, tf.float32))
