@@ -116,7 +116,10 @@ def smaller(program, arguments, folder):
     if program == "simclr-train":
         file = folder / "as_written.flags"
         file.write_text("\n".join(arguments))
-        return [f"--flagfile={file}", *_SMALL]
+        small = list(_SMALL)
+        if any(word.startswith("--micro_batch_size=") for word in arguments):
+            small.append("--micro_batch_size=4")
+        return [f"--flagfile={file}", *small]
     return [
         f"--image_size={SIZE}" if word.startswith("--image_size=") else word
         for word in arguments
