@@ -24,12 +24,10 @@ from simclr_keras import run_files
 from simclr_keras.evaluation import compare
 
 ROOT = pathlib.Path(__file__).parent.parent
-KEEP_COLORS = ("--color_jitter_strength=0", "--grayscale_probability=0")
 VARIANTS = {
     "recipe": (),
-    "crop_only": KEEP_COLORS,
+    "crop_only": ("--color_jitter_strength=0", "--grayscale_probability=0"),
     "color_only": ("--crop=none",),
-    "neither": ("--crop=none", *KEEP_COLORS),
     "head_none": ("--proj_head_mode=none",),
     "head_linear": ("--proj_head_mode=linear",),
     "temperature_0.05": ("--temperature=0.05",),
