@@ -49,6 +49,12 @@ def main():
     parser.add_argument(
         "--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS)
     )
+    parser.add_argument(
+        "--evaluations",
+        nargs="+",
+        choices=compare.EVALUATIONS,
+        default=list(compare.EVALUATIONS),
+    )
     parser.add_argument("--runs", type=pathlib.Path, default="runs/ablations")
     parser.add_argument("flags", nargs="*", metavar="FLAG")
     arguments = parser.parse_args()
@@ -88,7 +94,12 @@ def measure(run, arguments):
     )
     projection = keras.Model(encoder.inputs, head(encoder.outputs[0]))
     results = compare.run(
-        encoder, {"projection": projection}, train, test, labels_per_class=()
+        encoder,
+        {"projection": projection},
+        train,
+        test,
+        evaluations=arguments.evaluations,
+        labels_per_class=(),
     )
     run_files.write_json(run / "results.json", results)
 
@@ -97,9 +108,9 @@ def show(run):
     """Prints one line about a run."""
     results = run_files.read_json(run / "results.json")["representations"]
     cells = [
-        f"{title} {name} {100 * results[key][name]['top1']:5.1f}"
+        f"{title} {name} {100 * result['top1']:5.1f}"
         for title, key in (("h", "encoder"), ("z", "projection"))
-        for name in ("linear_probe", "knn")
+        for name, result in results[key].items()
     ]
     print(f"{run.name:28}  {'   '.join(cells)}", flush=True)
 
