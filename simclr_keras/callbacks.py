@@ -57,10 +57,11 @@ class ProgressBar(keras.callbacks.Callback):
     Args:
         total_steps: updates of the whole run.
         first_step: updates done before, when a run is resumed.
-        batch_size: images per step over all replicas; sets the chance level
-            that the loss is shown against.
+        batch_size: images per step over all replicas.
         wait_clock: as for `Throughput`.
         stream: where to write; standard output by default.
+        chance: loss of a model that knows nothing, which the loss is shown
+            against; None for NT-Xent's, ln(2 * batch_size - 1).
     """
 
     def __init__(
@@ -70,12 +71,13 @@ class ProgressBar(keras.callbacks.Callback):
         batch_size,
         wait_clock=None,
         stream=None,
+        chance=None,
     ):
         super().__init__()
         self.total_steps = total_steps
         self.first_step = first_step
         self.stream = stream or sys.stdout
-        self.chance = math.log(2 * batch_size - 1)
+        self.chance = chance or math.log(2 * batch_size - 1)
         self.rate = Throughput(batch_size, wait_clock)
         self.bar = None
         self.done = first_step
@@ -115,8 +117,9 @@ class ProgressBar(keras.callbacks.Callback):
         if "data_wait" in rate:
             parts.append(f"data wait {rate['data_wait']:.0%}")
         parts.append(f"loss {logs['loss']:.3f} (chance {self.chance:.2f})")
-        if "probe_top1" in logs:
-            parts.append(f"probe {logs['probe_top1']:.1%}")
+        for name, title in (("probe_top1", "probe"), ("top1", "accuracy")):
+            if name in logs:
+                parts.append(f"{title} {logs[name]:.1%}")
         if self.knn_top1 is not None:
             parts.append(f"kNN {self.knn_top1:.1%}")
         return ", ".join(parts)

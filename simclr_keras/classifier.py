@@ -3,6 +3,7 @@
 import re
 
 import keras
+import tensorflow as tf
 
 from simclr_keras import augment
 from simclr_keras import distribution
@@ -94,6 +95,9 @@ class Classifier(keras.Model):
         for layer in frozen:
             _freeze(layer, move_frozen_statistics)
         self.frozen_weights = [w for layer in frozen for w in layer.weights]
+        # Keras would make its own in the first step, when a checkpoint has
+        # been restored already.
+        self.top1 = keras.metrics.SparseCategoricalAccuracy(name="top1")
         self.built = True
 
     def call(self, images, training=False):
@@ -105,11 +109,14 @@ class Classifier(keras.Model):
         super().compile(
             optimizer=optimizer,
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=[keras.metrics.SparseCategoricalAccuracy(name="top1")],
             **kwargs,
         )
         # Slots must exist before a checkpoint is restored into them.
         self.optimizer.build(self.trainable_variables)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        self.top1.update_state(y, y_pred)
+        return self.get_metrics_result()
 
     def train_step(self, data):
         images, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
@@ -124,9 +131,22 @@ class Classifier(keras.Model):
         if self.augmenter is None:
             return images
         step = self.optimizer.iterations
+        batch_size = images.shape[0] or tf.shape(images)[0]
+        # The views are those of one replica with the whole batch.
         return self.augmenter(
-            images, seed=augment.fold_seed(self.seed, step), cropped=cropped
+            images,
+            seed=augment.fold_seed(self.seed, step),
+            first_row=distribution.replica_id() * batch_size,
+            num_rows=distribution.num_replicas() * batch_size,
+            cropped=cropped,
         )
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # Everything is built already; Keras would draw a batch to find out.
+        if not self.optimizer.built:
+            super()._maybe_symbolic_build(
+                iterator=iterator, data_batch=data_batch
+            )
 
 
 def _classifier(features, projection_head, selector, num_classes, seed):

@@ -168,7 +168,7 @@ def plain_batch_norm(model, **overrides):
     return _with_norms(model, BatchNormalization, plain, overrides)
 
 
-def fused_batch_norm(model):
+def fused_batch_norm(model, **overrides):
     """The inverse of `plain_batch_norm`: a copy of `model` that trains fast.
 
     Every `keras.layers.BatchNormalization` over the last axis becomes a
@@ -176,6 +176,7 @@ def fused_batch_norm(model):
 
     Args:
         model: functional or sequential `keras.Model`.
+        **overrides: as for `plain_batch_norm`.
 
     Raises:
         ValueError: if `model` is neither functional nor sequential.
@@ -184,7 +185,7 @@ def fused_batch_norm(model):
     def fused(config):
         return BatchNormalization.from_config(config | {"synchronized": True})
 
-    return _with_norms(model, keras.layers.BatchNormalization, fused, {})
+    return _with_norms(model, keras.layers.BatchNormalization, fused, overrides)
 
 
 def _with_norms(model, old_class, new_layer, overrides):

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from simclr_keras import augment
 from simclr_keras import data
+from simclr_keras import distribution
 from simclr_keras import normalization
 from simclr_keras import optimizers
 from simclr_keras import schedules
@@ -140,6 +141,7 @@ def fine_tuned(
     crop: str = "google",
     flip_probability: float = 0.5,
     seed: int = 0,
+    strategy: tf.distribute.Strategy | None = None,
     fit: Callable | None = None,
 ) -> Classifier:
     """A copy of `encoder` with a new classifier, trained on `split`.
@@ -164,8 +166,11 @@ def fine_tuned(
         warmup_epochs: float >= 0.
         crop, flip_probability: as for `simclr_keras.augmenter`.
         seed: int.
+        strategy: trains the model on its replicas; what is returned has
+            none.
         fit: function (model, batches, `schedules.Plan`, seed) that trains,
-            where `batches` is as for `training.fit`, which is the default.
+            where `batches` is as for `training.fit`, which is the default; a
+            third argument names replicas as in `data.pipelines.pretraining`.
 
     Raises:
         ValueError: if an argument is out of its range, or parts that were to
@@ -180,29 +185,40 @@ def fine_tuned(
     )
     views = {"crop": crop, "flip_probability": flip_probability}
     image_size = encoder.input_shape[1]
-    model = Classifier(
-        normalization.fused_batch_norm(encoder),
-        num_classes,
-        projection_head=projection_head
-        and normalization.fused_batch_norm(projection_head),
-        augmenter=_crop_and_flip(image_size, **views),
-        ft_proj_selector=ft_proj_selector,
-        fine_tune_after_block=fine_tune_after_block,
-        zero_init_logits_layer=zero_init_logits_layer,
-        move_frozen_statistics=move_frozen_statistics,
-        seed=seed,
-    )
+
+    def classifier():
+        return Classifier(
+            normalization.fused_batch_norm(encoder),
+            num_classes,
+            projection_head=projection_head
+            and normalization.fused_batch_norm(projection_head),
+            augmenter=_crop_and_flip(image_size, **views),
+            ft_proj_selector=ft_proj_selector,
+            fine_tune_after_block=fine_tune_after_block,
+            zero_init_logits_layer=zero_init_logits_layer,
+            move_frozen_statistics=move_frozen_statistics,
+            seed=seed,
+        )
+
     peak = schedules.scaled_learning_rate(
         learning_rate, steps.batch_size, learning_rate_scaling
     )
     rate = schedules.WarmupCosine(peak, steps.warmup_steps, steps.num_steps)
-    model.compile(optimizers.optimizer(optimizer, rate, momentum, weight_decay))
+    with distribution.scope(strategy):
+        model = classifier()
+        model.compile(
+            optimizers.optimizer(optimizer, rate, momentum, weight_decay)
+        )
     before = digests(model.frozen_weights)
     batches = _batches(split, steps.batch_size, image_size, seed, views)
     (fit or _fit)(model, batches, steps, seed)
     if not move_frozen_statistics:
         check_unchanged(model.frozen_weights, before)
-    return model
+    if strategy is None:
+        return model
+    copy = classifier()
+    copy.set_weights(model.get_weights())
+    return copy
 
 
 def _num_classes(train, num_classes):
@@ -232,7 +248,7 @@ def _crop_and_flip(image_size, **views):
 
 
 def _batches(split, batch_size, image_size, seed, views):
-    def batches(first_step, num_steps):
+    def batches(first_step, num_steps, replicas=(1, 0, 1)):
         return data.pipelines.pretraining(
             split,
             batch_size,
@@ -240,6 +256,7 @@ def _batches(split, batch_size, image_size, seed, views):
             seed=seed,
             first_step=first_step,
             num_steps=num_steps,
+            replicas=replicas,
             num_views=1,
             **views,
         )
@@ -256,7 +273,7 @@ _SETTINGS = {
     name: parameter.default
     for name, parameter in inspect.signature(fine_tuned).parameters.items()
     if parameter.kind is parameter.KEYWORD_ONLY
-    and name not in ("projection_head", "seed", "fit")
+    and name not in ("projection_head", "seed", "strategy", "fit")
 }
 
 
