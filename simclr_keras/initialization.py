@@ -42,7 +42,7 @@ def init_from(model, path):
     Raises:
         ValueError: if there are no weights at `path`, or none that fit.
     """
-    source = _source(path)
+    source = find(path)
     if source.suffix == ".keras":
         encoder = checkpoints.load_encoder(source)
         found = {w.path: w.numpy() for w in encoder.weights}
@@ -89,7 +89,7 @@ def _google_weights(model, path):
     return {name: checkpoint.value(name) for name in shapes}
 
 
-def _source(path):
+def find(path):
     """What is meant: a file, or the folder or prefix of one checkpoint.
 
     Raises:

@@ -12,7 +12,9 @@ import importlib
 _PUBLIC = {
     "Checkpoint": "checkpoint",
     "Converted": "google",
+    "Recognised": "recognition",
     "from_google": "google",
+    "recognise": "recognition",
     "search": "files",
 }
 
