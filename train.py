@@ -24,13 +24,17 @@ from simclr_keras.flags import data as data_flags
 from simclr_keras.flags import devices as device_flags
 from simclr_keras.flags import evaluation as evaluation_flags
 from simclr_keras.flags import export as export_flags
+from simclr_keras.flags import finetuning as finetuning_flags
 from simclr_keras.flags import model as model_flags
 from simclr_keras.flags import optimization as optimization_flags
 from simclr_keras.flags import run as run_flags
 from simclr_keras.jobs import claiming
 from simclr_keras.jobs import devices
+from simclr_keras.jobs import finetuning
 from simclr_keras.jobs import fitting
 from simclr_keras.jobs import follow
+from simclr_keras.jobs import starting
+from simclr_keras.jobs import sweeping
 from simclr_keras.jobs import watching
 
 
@@ -38,12 +42,17 @@ def main(argv=None):
     """Runs what the command line asks for."""
     given = follow.parse(argv)
     strategy = devices.strategy()
+    weights = starting.weights()
     source = open_source()
+    split = source.pretrain
+    if finetuning_flags.train_mode() == "finetune":
+        split = finetuning.labelled(source)
     settings = flags.resolve(
         given,
         image_size=source.image_size,
-        num_examples=source.pretrain.num_examples,
+        num_examples=split.num_examples,
         smallest_class=source.smallest_class,
+        checkpoint=starting.settings(weights, given),
     )
     print(data.describe(source))
     print("\n".join(settings.lines()))
@@ -52,7 +61,9 @@ def main(argv=None):
         print(f"replicas: {strategy.num_replicas_in_sync}")
     if optimization_flags.lr_range_test():
         if devices.is_chief():
-            lr_range_test(build(source), source)
+            sweeping.lr_range_test(
+                build(source), lambda *part: pretraining_batches(split, *part)
+            )
         return
     if follow.is_asked_for():
         follow.follow(
@@ -63,34 +74,45 @@ def main(argv=None):
         )
         return
     watching.check(source)
-    run = claiming.claim(settings, source, strategy)
+    run = claiming.claim(settings, source, split, strategy)
     if run is None:
         return
     with simclr_keras.report.written_at_the_end(
         run.model_dir if devices.is_chief() else None,
-        plan(source.pretrain).num_steps,
+        plan(split).num_steps if run_flags.mode()[0] else 0,
     ):
-        work(run)
+        work(run, weights)
 
 
-def work(run):
-    """Trains, evaluates and exports, as far as it is asked for."""
+def work(run, weights):
+    """Does what `--train_mode` and `--mode` ask for.
+
+    Args:
+        run: `claiming.Run`.
+        weights: `pretrained.Pretrained` of `--checkpoint`, or None.
+    """
     train, evaluate = run_flags.mode()
-    source, model_dir = run.source, run.model_dir
-    model = build(source, run.strategy)
-    if train:
-        pretrain(model, run)
+    source, probe = run.source, None
+    if finetuning_flags.train_mode() == "finetune":
+        tuned = finetuning.train(run, weights)
+        model, head = build(source, tuned.encoder), None
+        probe = finetuning.Probe(tuned.classifier)
+    elif train:
+        model = pretrain(run)
+        head = model.projection_head
+    else:
+        encoder, head = starting.parts(weights)
+        model = build(source, encoder, head)
     if not devices.is_chief():
         return
-    if run.strategy is not None:
-        model = on_one_device(model, source)
-    probe = measure(model, source, model_dir) if evaluate else None
+    if evaluate and probe is None:
+        probe = measure(model, run, weights)
     if evaluate:
         simclr_keras.report.recording.embeddings(
-            model_dir, model, source, probe, **evaluation_flags.pipeline()
+            run.model_dir, model, source, probe, **evaluation_flags.pipeline()
         )
     if export_flags.export():
-        export(model, probe, source, model_dir)
+        export(model.encoder, head, probe, run)
     run.finish()
 
 
@@ -102,14 +124,21 @@ def open_source():
         flags.refuse(f"flag --dataset: {error}")
 
 
-def build(source, strategy=None):
-    """Encoder, projection head and augmentation, ready to `fit`."""
+def build(source, encoder=None, head=None, strategy=None):
+    """Encoder, projection head and augmentation, ready to `fit`.
+
+    Args:
+        source: `data.Source`.
+        encoder, head: trained ones, of which the head may be missing; None
+            for new ones as the flags describe them.
+        strategy: `tf.distribute.Strategy`, or None.
+    """
     import keras  # Only now: a mistake was answered without TensorFlow.
 
     keras.utils.set_random_seed(run_flags.seed())
     keras.config.set_dtype_policy(device_flags.dtype_policy())
     with simclr_keras.distribution.scope(strategy):
-        return model_of(source)
+        return model_of(source, encoder, head)
 
 
 def on_one_device(model, source):
@@ -119,11 +148,15 @@ def on_one_device(model, source):
     return copy
 
 
-def model_of(source):
-    """The compiled model that the flags describe."""
-    encoder = simclr_keras.resnet(**model_flags.resnet())
-    head = simclr_keras.projection_head(
-        features=encoder.output_shape[-1], **model_flags.projection_head()
+def model_of(source, encoder, head):
+    """The compiled model of these parts, or of those of the flags."""
+    head_arguments = model_flags.projection_head()
+    if encoder is None:
+        encoder = simclr_keras.resnet(**model_flags.resnet())
+    elif head is None:
+        head_arguments["mode"] = "none"
+    head = head or simclr_keras.projection_head(
+        features=encoder.output_shape[-1], **head_arguments
     )
     probe = evaluation_flags.lineareval_while_pretraining()
     labelled = probe and source.pretrain.has_labels
@@ -160,13 +193,13 @@ def optimizer(steps):
     )
 
 
-def pretrain(model, run):
-    """Trains until the last step, from the last checkpoint on if any."""
-    source, model_dir = run.source, run.model_dir
-    split, steps = source.pretrain, plan(source.pretrain)
+def pretrain(run):
+    """The model after its last step, from the last checkpoint on if any."""
+    source, model_dir, split = run.source, run.model_dir, run.split
+    model, steps = build(source, strategy=run.strategy), plan(split)
     fit = fitting.Fitting(model, run, steps)
     if not fit.first_step and run_flags.init_from():
-        init_from(model)
+        starting.init_from(model)
 
     def batches(*part):
         return pretraining_batches(split, *part)
@@ -187,6 +220,9 @@ def pretrain(model, run):
             simclr_keras.save_encoder(
                 model.projection_head, model_dir / "projection_head.keras"
             )
+    if run.strategy is None or not devices.is_chief():
+        return model
+    return on_one_device(model, source)
 
 
 def monitors(run, fit):
@@ -220,39 +256,13 @@ def check_first_batch(model, source, model_dir, step):
         )
 
 
-def lr_range_test(model, source):
-    """Looks for the largest stable learning rate instead of training."""
-    sweep = simclr_keras.lr_range_test
-    scaling = optimization_flags.scaled_learning_rate() | {"learning_rate": 1.0}
-    try:
-        result = sweep.run(
-            model,
-            lambda *steps: pretraining_batches(source.pretrain, *steps),
-            batch_size=optimization_flags.train_batch_size(),
-            scale=simclr_keras.schedules.scaled_learning_rate(**scaling),
-        )
-    except ValueError as error:
-        flags.refuse(f"flag --lr_range_test: {error}")
-    os.makedirs(run_flags.model_dir(), exist_ok=True)
-    sweep.write(result, run_flags.model_dir())
-    print(sweep.describe(result))
-
-
-def init_from(model):
-    """Starts from the weights of `--init_from`, and says which they are."""
-    path = run_flags.init_from()
-    try:
-        print(simclr_keras.initialization.init_from(model, path))
-    except ValueError as error:
-        flags.refuse(f"flag --init_from={path}: {error}")
-
-
-def measure(model, source, model_dir):
+def measure(model, run, weights):
     """Evaluates the frozen encoder beside its baselines; returns the probe."""
+    source, model_dir = run.source, run.model_dir
     if source.train is None or source.test is None:
         print("no labelled test images: nothing to measure")
         return None
-    results, probe = compared(model.encoder, True, source)
+    results, probe = compared(model.encoder, True, source, weights)
     run_files.write_json(model_dir / "results.json", results)
     if probe is not None:
         run_files.write_npz(
@@ -264,7 +274,7 @@ def measure(model, source, model_dir):
     return probe
 
 
-def compared(encoder, beside_baselines, source):
+def compared(encoder, beside_baselines, source, weights=None):
     """What is measured of a frozen encoder, and its linear probe."""
     compare = simclr_keras.evaluation.compare
     train, test = (
@@ -279,7 +289,7 @@ def compared(encoder, beside_baselines, source):
         )
         baselines = {
             "raw pixels": pixels,
-            "random encoder": untrained_encoder(),
+            "random encoder": untrained(encoder, weights),
         }
     results, probe = compare.run_with_probe(
         encoder,
@@ -294,22 +304,24 @@ def compared(encoder, beside_baselines, source):
     return results, probe
 
 
-def untrained_encoder():
+def untrained(encoder, weights):
     """The same network with its initial weights, as a baseline."""
-    return simclr_keras.resnet(**model_flags.resnet())
+    if weights is None:
+        return simclr_keras.resnet(**model_flags.resnet())
+    return simclr_keras.pretrained.untrained(encoder)
 
 
-def export(model, probe, source, model_dir):
+def export(encoder, head, probe, run):
     """Writes what is measured above as the next SavedModel version."""
-    versions = model_dir / "saved_model"
+    versions = run.model_dir / "saved_model"
     try:
         path = simclr_keras.export.export_saved_model(
-            model.encoder,
+            encoder,
             simclr_keras.export.next_version(versions),
             classifier=probe and probe.to_keras(),
-            projection_head=model.projection_head,
-            class_names=source.class_names if probe else None,
-            provenance=provenance.of_run(model_dir),
+            projection_head=head,
+            class_names=run.source.class_names if probe else None,
+            provenance=provenance.of_run(run.model_dir),
             **export_flags.export_saved_model(),
         )
     except ValueError as error:

@@ -83,12 +83,19 @@ def augmenter():
     }
 
 
+def geometry():
+    """Arguments of whatever crops and mirrors images."""
+    return {
+        "crop": _CROP.value,
+        "flip_probability": _FLIP_PROBABILITY.value,
+    }
+
+
 def pipeline():
     """Arguments of `simclr_keras.data.pipelines.pretraining`, from flags."""
     return {
         "batch_size": optimization.train_batch_size(),
         "image_size": data.image_size(),
         "seed": run.seed(),
-        "crop": _CROP.value,
-        "flip_probability": _FLIP_PROBABILITY.value,
+        **geometry(),
     }

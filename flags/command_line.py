@@ -46,7 +46,7 @@ def parse(argv=None):
     values = catalogue.values()
     _, filled = recipes.settings(values, given)
     values |= filled
-    found = rules.problems(values, given) + unsupported.problems(values)
+    found = rules.problems(values, given)
     if found:
         refuse(*found)
     return given

@@ -17,7 +17,8 @@ keeps it in step with the definitions in `flags/`.
 Every flag of Google's SimCLR keeps its name and meaning, so the commands of
 its READMEs parse unchanged on `train.py`. A flag that is not given takes its
 value from the [recipe](#recipes) of the data set, else its default. A run
-prints every value with its origin (command line, flagfile, recipe, default)
+prints every value with its origin (command line, flagfile, checkpoint, recipe,
+default)
 and keeps them in `config.json` and, for `--flagfile=`, in `run.flags`.
 
 A mistake ends the run within a second with exit code 2 and one line per
@@ -54,7 +55,14 @@ that are given beside it:
 - `--learning_rate` without `--learning_rate_scaling` is linear, per 256
   images; the scaling alone keeps the recipe's peak;
 - other optimizers than LARS have learning rates of their own, per 256 images:
-  {rates}."""
+  {rates};
+- `--train_mode=finetune` takes the papers' settings: `momentum` with 0.05 per
+  256 images (0.1 for the classifier alone, `--fine_tune_after_block=4`), LARS
+  with 0.005 times the root of the batch, no weight decay, no warm-up, batches
+  of 256; 60 epochs with up to 5 % of the labels or `--labels_per_class`, 30
+  with more, 90 for the classifier alone, and in any case enough epochs for 500
+  steps, which 60 epochs of few images are not;
+- `--checkpoint` decides architecture and image size."""
 
 
 def markdown():
@@ -64,7 +72,7 @@ def markdown():
         parts += [f"## {title.split(':')[0]}", _flag_table(group)]
     parts += ["## Deviations from Google's flags", _DEVIATIONS, _deviations()]
     parts += ["## Recipes", _recipe_text(), _recipe_table()]
-    parts += ["## Not supported yet", _unsupported()]
+    parts += ["## Flags without effect", _unsupported()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -129,21 +137,9 @@ def _recipe_table():
 
 def _unsupported():
     rows = [
-        (
-            f"`--{name}`",
-            " or ".join(f"`{_text(value)}`" for value in values),
-            needs,
-        )
-        for name, (values, needs) in unsupported.NOT_YET.items()
+        (f"`--{name}`", why) for name, why in unsupported.WITHOUT_EFFECT.items()
     ]
-    rows += [
-        (f"`--{name}`", "any, without effect", why)
-        for name, why in unsupported.WITHOUT_EFFECT.items()
-    ]
-    return (
-        "These parse, and values other than the listed ones are refused.\n\n"
-        + _table(("flag", "accepted", "because of"), rows)
-    )
+    return _table(("flag", "because"), rows)
 
 
 def _all_recipes():

@@ -36,16 +36,19 @@ _EVALUATIONS = definitions.choices(
 )
 _LABELS_PER_CLASS = definitions.integers(
     "labels_per_class",
-    [5, 10],
+    None,
     "Numbers of labelled images per class on which the linear probe is fitted "
-    "besides all of them; empty for none.",
+    "besides all of them, by default 5 and 10; empty for none. With "
+    "--train_mode=finetune the one number of labelled images per class to "
+    "train on, by default all.",
     minimum=1,
 )
 _LABEL_DRAWS = definitions.integer(
     "label_draws",
     5,
     "Random draws of these labelled images; mean and spread over them are "
-    "reported.",
+    "reported. With --train_mode=finetune as many fits, of which the first "
+    "is the run and is exported; 1 if not given.",
     minimum=1,
 )
 _KNN_K = definitions.integer(
@@ -101,12 +104,22 @@ def patience():
     return 60.0 * _EVAL_PATIENCE.value
 
 
+def labels_per_class():
+    """Numbers of labelled images per class (known after `resolve`)."""
+    return list(_LABELS_PER_CLASS.value or ())
+
+
+def label_draws():
+    """How many random draws of labelled images."""
+    return _LABEL_DRAWS.value
+
+
 def compare():
     """Arguments of `evaluation.compare.run`, from flags."""
     return {
         "evaluations": list(_EVALUATIONS.value),
-        "labels_per_class": list(_LABELS_PER_CLASS.value),
-        "draws": _LABEL_DRAWS.value,
+        "labels_per_class": labels_per_class(),
+        "draws": label_draws(),
         "seed": run.seed(),
         "knn_k": _KNN_K.value,
         "knn_temperature": _KNN_TEMPERATURE.value,

@@ -58,6 +58,9 @@ DEFAULTS = {
 }
 
 DEVIATIONS = {
+    "checkpoint": "Also takes runs of this package. Only weights, whose "
+    "architecture need not be given, and never a classifier; Google's code "
+    "passes over variables that do not fit.",
     "checkpoint_epochs": "Only the period of checkpoints. Google's code also "
     "trains in whole periods, past the requested end: 6250 steps for 3126.",
     "color_jitter_strength": "At most 1.25; above it Google's lower bound of "
@@ -92,6 +95,7 @@ DEVIATIONS = {
     "for all images of a view, as Google's code.",
     "use_tpu": "False: Google's default fails at once without a TPU.",
     "variable_schema": "From Google's TF1 code, where it is written without "
-    "the parentheses that make it a regular expression; unset takes all.",
+    "the parentheses that make it a regular expression; unset takes all. "
+    "Scopes are called as there, layers as here.",
     "width_multiplier": "Takes fractions.",
 }

@@ -125,3 +125,15 @@ def optimizer():
         "momentum": _MOMENTUM.value,
         "weight_decay": _WEIGHT_DECAY.value,
     }
+
+
+def training():
+    """All of these, as `evaluation.finetune.fine_tuned` takes them."""
+    chosen = optimizer()
+    return {
+        "optimizer": chosen.pop("name"),
+        **chosen,
+        "learning_rate": _LEARNING_RATE.value,
+        "learning_rate_scaling": _LEARNING_RATE_SCALING.value,
+        **plan(),
+    }

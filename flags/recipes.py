@@ -20,11 +20,24 @@ _SMALLEST, _LARGEST = 8, 224
 _FEW_EPOCHS, _MANY_EPOCHS = 20, 1000
 _ENOUGH_STEPS = 2000
 _CHECKPOINTS = 20
+_LABELS_PER_CLASS = (5, 10)
 
 # Learning rates of other optimizers are no multiples of LARS's. SGD: between
 # lightly's 0.12 and dkobak/simclr-cifar10's 0.03 per 256 images on CIFAR-10;
 # Adam: Keras's default.
 RATES = {"momentum": 0.06, "adam": 1e-3, "adamw": 1e-3}
+
+# SimCLR, appendices B.5 (fine-tuning) and B.6 (the classifier alone):
+# learning rates per 256 images, with Nesterov momentum. SimCLRv2, section 3.1:
+# LARS, 0.16 for a batch of 1024.
+_FINE_TUNING_RATE, _CLASSIFIER_RATE = 0.05, 0.1
+_FINE_TUNING_LARS = {"learning_rate": 0.005, "learning_rate_scaling": "sqrt"}
+# Appendix B.5, for 1 % and 10 % of the labels; B.6.
+_EPOCHS_FEW, _EPOCHS_MORE, _EPOCHS_CLASSIFIER = 60, 30, 90
+_FEW_LABELS = 0.05
+# The papers' 1 % are 12,811 images; of a hundred images the same epochs would
+# be a few dozen steps.
+_FEWEST_STEPS = 500
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +140,7 @@ FILLED = frozenset().union(
     *(known.settings for known in (*RECIPES.values(), SMALL, LARGE)),
     ("stem", "use_blur", "color_jitter_strength", "model_dir"),
     ("warmup_epochs", "checkpoint_epochs", "learning_rate_scaling"),
-    ("labels_per_class",),
+    ("labels_per_class", "label_draws", "optimizer", "weight_decay"),
 )
 
 
@@ -145,7 +158,13 @@ def recipe(dataset, image_size):
 
 
 def settings(
-    values, given, *, image_size=None, num_examples=None, smallest_class=None
+    values,
+    given,
+    *,
+    image_size=None,
+    num_examples=None,
+    smallest_class=None,
+    checkpoint=None,
 ):
     """Values for the flags that are not given.
 
@@ -157,26 +176,42 @@ def settings(
         num_examples: int, number of training images; None if not known.
         smallest_class: int, labelled training images of the rarest class;
             None if not known.
+        checkpoint: flag name -> value, of the weights that are taken.
 
     Returns:
         (the recipe, flag name -> value without any of `given`).
     """
     user = {name: values[name] for name in given}
-    size = user.get("image_size", _native_size(image_size))
+    checkpoint = checkpoint or {}
+    size = user.get(
+        "image_size", checkpoint.get("image_size", _native_size(image_size))
+    )
     base = recipe(values["dataset"], size)
-    chosen = {"image_size": size, "model_dir": _model_dir(values["dataset"])}
+    chosen = {"image_size": size, "model_dir": _model_dir(values)}
+    chosen["labels_per_class"] = [
+        k
+        for k in _LABELS_PER_CLASS
+        if smallest_class is None or k <= smallest_class
+    ]
     chosen |= base.settings
-    known = collections.ChainMap(user, chosen, values)
+    known = collections.ChainMap(user, checkpoint, chosen, values)
     chosen |= _by_size(known["image_size"])
     if num_examples:
         chosen |= _batch(known["train_batch_size"], num_examples)
         if "train_epochs" not in chosen:
             chosen |= _epochs(known["train_batch_size"], num_examples)
+    rates = RATES
+    if values["train_mode"] == "finetune":
+        base = dataclasses.replace(
+            base,
+            name=f"{base.name}, fine-tuning",
+            source="SimCLR, appendix B.5; SimCLRv2, section 3.1, with LARS",
+        )
+        chosen |= _fine_tuning(known, num_examples)
+        rates = RATES | {"momentum": _fine_tuning_rate(known)}
     chosen |= _follow_epochs(known, num_examples)
-    chosen |= _rate(known, chosen, given)
-    sizes = values["labels_per_class"]
-    if smallest_class is not None and max(sizes, default=0) > smallest_class:
-        chosen["labels_per_class"] = [k for k in sizes if k <= smallest_class]
+    chosen |= _rate(known, chosen, given, rates)
+    chosen |= checkpoint
     return base, {
         name: value for name, value in chosen.items() if name not in given
     }
@@ -191,12 +226,18 @@ def _native_size(image_size):
     return min(_LARGEST, image_size // 32 * 32)
 
 
-def _model_dir(dataset):
+def _model_dir(values):
+    dataset = values["dataset"]
     name = dataset.strip("/")
     if data.is_path(dataset):
         name = os.path.basename(os.path.abspath(dataset))
         name = re.sub(r"\.(npz|txt|csv)$", "", name)
-    return os.path.join("runs", re.sub(r"[^\w.-]+", "-", name) or "data")
+    name = re.sub(r"[^\w.-]+", "-", name) or "data"
+    if values["train_mode"] == "finetune":
+        name += "-finetune"
+    elif values["mode"] == "eval":
+        name += "-eval"
+    return os.path.join("runs", name)
 
 
 def _by_size(image_size):
@@ -225,19 +266,50 @@ def _follow_epochs(known, num_examples):
     if known["train_steps"] and num_examples:
         seen = known["train_steps"] * known["train_batch_size"]
         epochs = seen / num_examples
+    # Google's 10 of 100 epochs; a tenth of a shorter run.
+    warmup = min(10.0, epochs / 10)
     return {
-        # Google's 10 of 100 epochs; a tenth of a shorter run.
-        "warmup_epochs": min(10.0, epochs / 10),
+        "warmup_epochs": 0.0 if known["train_mode"] == "finetune" else warmup,
         "checkpoint_epochs": max(1, int(epochs) // _CHECKPOINTS),
     }
 
 
-def _rate(known, chosen, given):
+def _fine_tuning(known, num_examples):
+    """Papers' settings, and steps enough for the number of labels."""
+    chosen = {
+        "optimizer": "momentum",
+        "weight_decay": 0.0,
+        "train_batch_size": min(256, num_examples or 256),
+        "label_draws": 1,
+        "labels_per_class": [],
+        **_FINE_TUNING_LARS,
+    }
+    user, *others = known.maps
+    known = collections.ChainMap(user, chosen, *others)
+    if known["fine_tune_after_block"] == 4:
+        epochs = _EPOCHS_CLASSIFIER
+    elif known["labels_per_class"] or known["label_fraction"] <= _FEW_LABELS:
+        epochs = _EPOCHS_FEW
+    else:
+        epochs = _EPOCHS_MORE
+    if num_examples:
+        least = _FEWEST_STEPS * known["train_batch_size"] / num_examples
+        epochs = max(epochs, math.ceil(least))
+    return chosen | {"train_epochs": epochs}
+
+
+def _fine_tuning_rate(known):
+    if known["fine_tune_after_block"] == 4:
+        return _CLASSIFIER_RATE
+    return _FINE_TUNING_RATE
+
+
+def _rate(known, chosen, given, rates):
     """Learning rate and scaling, always as a pair that belongs together."""
     if "learning_rate" in given:
         # A rate without its rule is Google's "per 256 images".
         return {"learning_rate_scaling": "linear"}
-    rate = RATES.get(known["optimizer"], known["learning_rate"])
+    rate = rates.get(known["optimizer"], known["learning_rate"])
     meant = chosen.get("learning_rate_scaling", "linear")
     if known["optimizer"] in RATES:
         meant = "linear"

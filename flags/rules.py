@@ -46,11 +46,23 @@ _SILENCED = (
         lambda names: "knn" not in names,
     ),
     (("label_draws",), "labels_per_class", lambda sizes: not sizes),
+    (("variable_schema",), "checkpoint", lambda path: path is None),
     (
-        ("zero_init_logits_layer", "variable_schema"),
+        ("zero_init_logits_layer", "variable_schema", "label_fraction"),
         "train_mode",
         lambda mode: mode == "pretrain",
     ),
+    (
+        (
+            *("color_jitter_strength", "use_blur", "brightness", "blur_sigma"),
+            *("solarize", "temperature", "hidden_norm", "micro_batch_size"),
+            *("lineareval_while_pretraining", "evaluations", "knn_k"),
+            *("knn_temperature", "init_from", "lr_range_test"),
+        ),
+        "train_mode",
+        lambda mode: mode == "finetune",
+    ),
+    (("ft_proj_selector",), "mode", lambda mode: mode == "eval"),
     (
         ("keep_hub_module_max", "serving_precision"),
         "export",
@@ -59,15 +71,24 @@ _SILENCED = (
 )
 
 
+# Numbers of labels say what fine-tuning trains on, not what is measured.
+_NOT_IN_FINETUNING = (
+    ("labels_per_class", "mode"),
+    ("label_draws", "labels_per_class"),
+)
+
+
 def silenced(values):
     """Flags without effect -> the flag whose value takes it from them."""
     if values["use_tpu"]:
         values = values | {"strategy": "tpu"}
+    excepted = _NOT_IN_FINETUNING if values["train_mode"] == "finetune" else ()
     return {
         name: cause
         for names, cause, silences in _SILENCED
         if silences(values[cause])
         for name in names
+        if (name, cause) not in excepted
     }
 
 
@@ -77,6 +98,7 @@ def problems(values, given):
         *_contradictions(values, given),
         *_missing_paths(values, given),
         *_out_of_order(values),
+        *_fine_tuning_problems(values),
     ]
 
 
@@ -169,7 +191,8 @@ def _out_of_order(values):
     layers = {"none": 0, "linear": 1}.get(
         values["proj_head_mode"], values["num_proj_layers"]
     )
-    if values["ft_proj_selector"] > layers:
+    # The head of a checkpoint is known when it has been read.
+    if values["ft_proj_selector"] > layers and values["checkpoint"] is None:
         yield (
             f"flag --ft_proj_selector={values['ft_proj_selector']}: must be "
             f"at most {layers}, the layers of the projection head"
@@ -185,6 +208,42 @@ def _out_of_order(values):
         yield (
             f"flag --warmup_epochs={warmup:g}: must be less than "
             f"--train_epochs={epochs}"
+        )
+
+
+def _fine_tuning_problems(values):
+    fine_tunes, evaluates = (
+        values["train_mode"] == "finetune",
+        values["mode"] == "eval",
+    )
+    if values["checkpoint"] and not fine_tunes and not evaluates:
+        yield (
+            f"flag {_assigned(values, 'checkpoint')}: is for --train_mode="
+            "finetune and --mode=eval; --init_from starts pretraining from "
+            "other weights"
+        )
+    if not fine_tunes:
+        return
+    if evaluates:
+        yield (
+            "flag --mode=eval: must be train or train_then_eval with "
+            "--train_mode=finetune"
+        )
+    if values["fine_tune_after_block"] > -1 and values["checkpoint"] is None:
+        yield (
+            f"flag {_assigned(values, 'fine_tune_after_block')}: must be -1 "
+            "without --checkpoint, since what is frozen would stay untrained"
+        )
+    sizes = values["labels_per_class"]
+    if len(sizes) > 1:
+        yield (
+            f"flag {_assigned(values, 'labels_per_class')}: must be one number "
+            "with --train_mode=finetune"
+        )
+    if sizes and values["label_fraction"] < 1:
+        yield (
+            f"flag {_assigned(values, 'label_fraction')}: must be left out "
+            f"with {_assigned(values, 'labels_per_class')}"
         )
 
 

@@ -66,7 +66,7 @@ class Resolved:
     Attributes:
         recipe: `recipes.Recipe` that filled in what was not given.
         settings: flag name -> (value, origin), where origin is one of
-            "command line", "flagfile", "recipe", "default".
+            "command line", "flagfile", "checkpoint", "recipe", "default".
         notes: list of str, what is accepted and seldom meant.
     """
 
@@ -102,26 +102,32 @@ class Resolved:
 
     def training(self):
         """The values that decide what training computes, by flag name."""
+        left_out = _UNSEEN | self._afterwards()
         return {
             name: value
             for name, (value, _) in self.settings.items()
-            if name not in _UNSEEN | _AFTERWARDS
+            if name not in left_out
         }
+
+    def _afterwards(self):
+        if self["train_mode"][0] == "finetune":
+            return _AFTERWARDS - {"labels_per_class"}
+        return _AFTERWARDS
 
     def same_as(self, before):
         """Whether a run with the values `before` did what this one would."""
         return not self.differences(before) and all(
             before.get(name) == value
             for name, (value, _) in self.settings.items()
-            if name in _AFTERWARDS
+            if name in self._afterwards()
         )
 
     def lines(self):
-        """Every value as text: the user's and the recipe's, then the rest."""
+        """Every value as text: those of this run first, then the rest."""
         rows = [
             (name, catalogue.as_text(value), origin)
             for name, (value, origin) in self.settings.items()
-            if origin in ("command line", "recipe")
+            if origin in ("command line", "checkpoint", "recipe")
         ]
         name_width, value_width = (
             max((len(row[column]) for row in rows), default=0)
@@ -153,7 +159,14 @@ class Resolved:
         )
 
 
-def resolve(given, *, image_size=None, num_examples=None, smallest_class=None):
+def resolve(
+    given,
+    *,
+    image_size=None,
+    num_examples=None,
+    smallest_class=None,
+    checkpoint=None,
+):
     """Fills in the flags that were not given, from the data set's recipe.
 
     Exits with code 2, as `parse` does, if the result does not fit together.
@@ -165,16 +178,20 @@ def resolve(given, *, image_size=None, num_examples=None, smallest_class=None):
         num_examples: int, number of training images; None if not known.
         smallest_class: int, labelled training images of the rarest class;
             None if not known.
+        checkpoint: flag name -> value, what the weights of --checkpoint
+            decide; None without one.
 
     Returns:
         `Resolved`; the flags themselves hold the same values from here on.
     """
+    checkpoint = checkpoint or {}
     recipe, filled = recipes.settings(
         catalogue.values(),
         given,
         image_size=image_size,
         num_examples=num_examples,
         smallest_class=smallest_class,
+        checkpoint=checkpoint,
     )
     definitions = catalogue.definitions()
     for name, value in filled.items():
@@ -182,6 +199,7 @@ def resolve(given, *, image_size=None, num_examples=None, smallest_class=None):
         flag.value = flag.parser.parse(value)
     values = catalogue.values()
     found = [
+        *_unlike_checkpoint(values, checkpoint),
         *rules.problems(values, given),
         *_too_few(values, num_examples, smallest_class),
     ]
@@ -190,7 +208,7 @@ def resolve(given, *, image_size=None, num_examples=None, smallest_class=None):
     return Resolved(
         recipe,
         {
-            name: (value, _origin(name, given, filled))
+            name: (value, _origin(name, given, checkpoint, filled))
             for name, value in values.items()
         },
         rules.warnings(values) + unsupported.notes(values),
@@ -229,8 +247,22 @@ def snapshot(path):
     os.replace(partial, path)
 
 
-def _origin(name, given, filled):
-    return given.get(name) or ("recipe" if name in filled else "default")
+def _origin(name, given, checkpoint, filled):
+    if name in given:
+        return given[name]
+    if name in checkpoint:
+        return "checkpoint"
+    return "recipe" if name in filled else "default"
+
+
+def _unlike_checkpoint(values, checkpoint):
+    """Values that the user gave and the checkpoint contradicts."""
+    for name, value in checkpoint.items():
+        if values[name] != value:
+            yield (
+                f"flag --{name}={catalogue.as_text(values[name])}: must be "
+                f"{catalogue.as_text(value)}, as in --checkpoint"
+            )
 
 
 def _too_few(values, num_examples, smallest_class):

@@ -14,6 +14,7 @@ _FILES = (
     "best_encoder.json",
     "best_encoder.keras",
     "checkpoints",
+    "classifier.keras",
     "embeddings.npz",
     "encoder.keras",
     "evaluations.jsonl",

@@ -1,7 +1,8 @@
 """What `train.py` does around the method: jobs read flags, call the library.
 
-`claiming` gives a run its directory, `devices` its replicas, `fitting` trains
-with all that a run shows, saves and resumes from, `watching` measures in
-between, and `stopping` says how it ended. `follow` measures a run of another
-process.
+`claiming` gives a run its directory, `devices` its replicas and `starting` the
+weights of another one; `fitting` trains with all that a run shows, saves and
+resumes from, `watching` measures in between, and `stopping` says how it ended.
+`finetuning` trains with labels, `follow` measures a run of another process, and
+`sweeping` looks for a learning rate.
 """

@@ -21,12 +21,14 @@ class Run:
     Attributes:
         settings: `flags.Resolved`.
         source: `data.Source`.
+        split: `data.Split` of it to train on.
         strategy: `tf.distribute.Strategy`, or None for one device.
         directory: `RunDirectory`, locked by the chief.
     """
 
     settings: flags.Resolved
     source: data.Source
+    split: data.Split
     strategy: object
     directory: run_directory.RunDirectory
 
@@ -44,7 +46,7 @@ class Run:
         self.directory.write_config(_config(self), finished=True)
 
 
-def claim(settings, source, strategy):
+def claim(settings, source, split, strategy):
     """The `Run`, for this process alone; None if all is done there."""
     path = run_flags.model_dir()
     dataset = data_flags.source()["dataset"]
@@ -55,7 +57,7 @@ def claim(settings, source, strategy):
             f"flag --model_dir={path}: must not be the folder of the images"
         )
     directory = run_directory.RunDirectory(path)
-    run = Run(settings, source, strategy, directory)
+    run = Run(settings, source, split, strategy, directory)
     if not devices.is_chief():
         before = None if run_flags.overwrite() else directory.config()
         return None if before and _is_finished(run, before) else run
@@ -98,10 +100,11 @@ def _refuse_another_run(run, before):
 
 def _is_finished(run, before):
     """Whether the run so far has already done what this one would."""
+    train, _ = run_flags.mode()
     return (
         before["finished"]
         and run.settings.same_as(before["flags"])
-        and (run.model_dir / "encoder.keras").exists()
+        and (not train or (run.model_dir / "encoder.keras").exists())
     )
 
 

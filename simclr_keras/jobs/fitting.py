@@ -48,7 +48,7 @@ class Fitting:
         """Context in which what stops the training is said."""
         return stopping.explained(self._checkpoints)
 
-    def fit(self, split, batches, watchers=(), monitors=()):
+    def fit(self, split, batches, watchers=(), monitors=(), chance=None):
         """Takes the steps that are left.
 
         Args:
@@ -57,6 +57,7 @@ class Fitting:
                 these batches, as `data.pipelines.pretraining` gives it.
             watchers: callbacks of the chief, beside those of every run.
             monitors: the same, that add to the logs of the others.
+            chance: as for `callbacks.ProgressBar`.
         """
         distribution, strategy = simclr_keras.distribution, self.run.strategy
         saver = simclr_keras.callbacks.SaveCheckpoint(
@@ -79,7 +80,7 @@ class Fitting:
                 self.first_step,
                 self.steps.num_steps,
                 self.steps.steps_per_epoch,
-                [*self._shown(watchers, monitors), saver, signals],
+                [*self._shown(watchers, monitors, chance), saver, signals],
             )
         saver.save()
         skipped = simclr_keras.callbacks.skipped_steps(self.model, saver.done)
@@ -89,7 +90,7 @@ class Fitting:
                 "were skipped"
             )
 
-    def _shown(self, watchers, monitors):
+    def _shown(self, watchers, monitors, chance):
         """The callbacks that look, in their order."""
         callbacks, steps = simclr_keras.callbacks, self.steps
         stop = callbacks.StopAtNonFiniteLoss(self.first_step)
@@ -98,7 +99,11 @@ class Fitting:
         return [
             *monitors,
             callbacks.ProgressBar(
-                steps.num_steps, self.first_step, steps.batch_size, self.clock
+                steps.num_steps,
+                self.first_step,
+                steps.batch_size,
+                self.clock,
+                chance=chance,
             ),
             callbacks.MetricsLog(
                 self.run.model_dir,
@@ -131,3 +136,20 @@ class Fitting:
                 "there; all need the same command, and --model_dir on storage "
                 "that they share"
             )
+
+
+def fit_once(model, batches, steps, chance):
+    """Trains from the first step to the last, of which nothing is kept."""
+    callbacks = simclr_keras.callbacks
+    bar = callbacks.ProgressBar(
+        steps.num_steps, 0, steps.batch_size, chance=chance
+    )
+    simclr_keras.training.fit(
+        model,
+        batches,
+        0,
+        steps.num_steps,
+        steps.steps_per_epoch,
+        [bar, callbacks.StopAtNonFiniteLoss(0)],
+    )
+    bar.close()

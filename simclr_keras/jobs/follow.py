@@ -7,13 +7,14 @@ import simclr_keras
 from simclr_keras import flags
 from simclr_keras import run_files
 from simclr_keras.flags import evaluation as evaluation_flags
+from simclr_keras.flags import finetuning as finetuning_flags
 from simclr_keras.flags import run as run_flags
 
 
 def is_asked_for():
     """Whether `--mode=eval` means the run in `--model_dir`."""
     train, _ = run_flags.mode()
-    return not train
+    return not train and finetuning_flags.checkpoint() is None
 
 
 def parse(argv=None):

@@ -12,6 +12,7 @@ from simclr_keras.data import splits
 from simclr_keras.evaluation import finetune
 from simclr_keras.evaluation import linear_probe
 from simclr_keras.evaluation import linear_sgd
+from tests import replicas
 from tests.evaluation import small
 
 SIZE = 8
@@ -154,6 +155,34 @@ class TestFit:
 
         with pytest.raises(ValueError, match="must stay as it is"):
             finetune.run(encoder, *digits, fit=fit, fine_tune_after_block=4)
+
+
+def test_replicas_train_as_one(digits, encoder):
+    one, two = (
+        finetune.fine_tuned(
+            encoder,
+            digits[0],
+            10,
+            train_steps=3,
+            train_batch_size=32,
+            learning_rate=1.0,
+            strategy=strategy,
+        )
+        for strategy in (None, replicas.mirrored())
+    )
+    moved = 0.0
+    for ours, other, before in zip(
+        one.encoder.weights, two.encoder.weights, encoder.weights, strict=True
+    ):
+        # Rounding of sums over rows in another order, over three steps.
+        np.testing.assert_allclose(ours, other, atol=1e-5)
+        moved = max(moved, np.abs(ours - before).max())
+    assert moved > 1e-3
+    np.testing.assert_allclose(
+        one.classifier.get_weights()[0],
+        two.classifier.get_weights()[0],
+        atol=1e-5,
+    )
 
 
 class TestLinearSgd:

@@ -10,7 +10,6 @@ from simclr_keras.flags import catalogue
 from simclr_keras.flags import command_line
 from simclr_keras.flags import recipes
 from simclr_keras.flags import rules
-from simclr_keras.flags import unsupported
 
 # README.md at dec99a8 and tf2/README.md at cc35d4e of google-research/simclr:
 # every command there. CHECKPOINT is its /tmp/simclr_test.
@@ -72,8 +71,7 @@ def google_command(request, tmp_path):
 
 
 class TestCommandsOfGooglesReadme:
-    def test_parse_unchanged(self, parse, monkeypatch, google_command):
-        monkeypatch.setattr(unsupported, "NOT_YET", {})
+    def test_parse_unchanged(self, parse, google_command):
         given = parse(*google_command)
         assert len(given) == len(google_command)
         values = catalogue.values()
@@ -81,15 +79,6 @@ class TestCommandsOfGooglesReadme:
             name, _, text = argument.removeprefix("--").partition("=")
             flag = catalogue.definitions()[name]
             assert values[name] == flag.parser.parse(text)
-
-    def test_only_what_is_not_built_yet_is_refused(
-        self, parse, refused, google_command
-    ):
-        if "--train_mode=finetune" not in google_command:
-            parse(*google_command)
-        else:
-            for problem in refused(*google_command):
-                assert "is not supported yet" in problem
 
 
 class TestParse:
@@ -194,11 +183,11 @@ class TestHelp:
         assert titles == sorted(titles)
         assert max(len(line) for line in text.splitlines()) < 80
 
-    def test_marks_recipes_and_what_is_not_supported(self):
+    def test_marks_recipes_and_what_has_no_effect(self):
         text = command_line.help_text()
         assert "--[no]use_blur  (default true, or by recipe)" in text
         assert "--stem={cifar,imagenet}  (by recipe)" in text
-        assert "Not supported yet: fine-tuning. Only: pretrain." in text
+        assert "Accepted without effect:" in text
 
     def test_helpfull_adds_the_flags_of_libraries(self, parse, capsys):
         with pytest.raises(SystemExit):
@@ -254,8 +243,8 @@ class TestRules:
                 "--strategy=tpu --tpu_name=a --master=b",
                 "--tpu_name=a: has no effect with --master=b",
             ),
-            ("--mode=eval", "evaluating another run is not supported yet"),
-            ("--train_mode=finetune", "fine-tuning is not supported yet"),
+            ("--label_fraction=0.1", "with --train_mode=pretrain"),
+            ("--checkpoint=/", "--checkpoint=/: is for --train_mode=finetune"),
         ],
     )
     def test_refused(self, refused, arguments, problem):
@@ -263,8 +252,36 @@ class TestRules:
         assert problem in line
 
     @pytest.mark.parametrize(
+        ("arguments", "problem"),
+        [
+            ("--temperature=0.2", "--temperature=0.2: has no effect with --tr"),
+            ("--evaluations=knn", "--evaluations=knn: has no effect with --t"),
+            ("--lr_range_test", "with --train_mode=finetune"),
+            ("--init_from=/", "with --train_mode=finetune"),
+            ("--variable_schema=a", "has no effect with --checkpoint=unset"),
+            ("--fine_tune_after_block=4", "must be -1 without --checkpoint"),
+            ("--checkpoint=/ --mode=eval", "must be train or train_then_eval"),
+            ("--labels_per_class=5,10", "=5,10: must be one number with --tra"),
+            (
+                "--labels_per_class=5 --label_fraction=0.1",
+                "--label_fraction=0.1: must be left out with --labels_per_cla",
+            ),
+            ("--ft_proj_selector=4", "must be at most 2, the layers of the"),
+            ("--mode=train --label_draws=3", "has no effect with --mode=train"),
+        ],
+    )
+    def test_refused_in_fine_tuning(self, refused, arguments, problem):
+        [line] = refused("--train_mode=finetune", *arguments.split())
+        assert problem in line
+
+    @pytest.mark.parametrize(
         "arguments",
         [
+            "--train_mode=finetune",
+            "--train_mode=finetune --mode=train --labels_per_class=5",
+            "--train_mode=finetune --label_draws=3",
+            "--train_mode=finetune --checkpoint=/ --ft_proj_selector=9",
+            "--mode=eval --checkpoint=/ --train_epochs=3",
             "--train_steps=9",
             "--train_epochs=2",
             "--use_tpu --tpu_name=a",
@@ -282,11 +299,10 @@ class TestRules:
     def test_accepted(self, parse, arguments):
         parse(*arguments.split())
 
-    def test_missing_checkpoint(self, parse, refused, monkeypatch):
-        monkeypatch.setattr(unsupported, "NOT_YET", {})
-        [line] = refused("--checkpoint=/absent")
+    def test_missing_checkpoint(self, parse, refused):
+        [line] = refused("--train_mode=finetune", "--checkpoint=/absent")
         assert "flag --checkpoint=/absent: no such file or folder" in line
-        parse("--checkpoint=gs://bucket/checkpoint")
+        parse("--train_mode=finetune", "--checkpoint=gs://bucket/checkpoint")
 
     def test_a_checkpoint_by_the_common_name_of_its_files(
         self, parse, refused, tmp_path

@@ -95,14 +95,18 @@ ROWS = {
     "eval_batch_size": ({"64": 64}, (*_COUNTS, "0")),
     "eval_steps": ({"3": 3, "0": 0}, _COUNTS),
     "eval_name": ({"late": "late"}, ("",)),
-    "train_mode": ({"pretrain": "pretrain"}, ("", "finetune", "supervised")),
-    "checkpoint": ({}, ("", "/no/such/file", __file__)),
-    "fine_tune_after_block": (
-        {"-1": -1},
-        (*_WORDS, "1.5", "-2", "5", "0", "4"),
+    "train_mode": (
+        {"finetune": "finetune", "pretrain": "pretrain"},
+        ("", "supervised"),
     ),
-    "zero_init_logits_layer": ({}, (*_NO_SWITCH, "true")),
-    "variable_schema": ({}, ("", "(", "(?!head)")),
+    "checkpoint": ({"/": "/"}, ("", "/no/such/file")),
+    "label_fraction": ({"0.1": 0.1, "1": 1.0}, (*_SHARES, "0", "1.1")),
+    "fine_tune_after_block": (
+        {"2": 2, "-1": -1, "0": 0, "4": 4},
+        (*_WORDS, "1.5", "-2", "5"),
+    ),
+    "zero_init_logits_layer": (_SWITCH, _NO_SWITCH),
+    "variable_schema": ({"(?!head)": "(?!head)"}, ("", "(")),
     "export": ({"false": False} | _SWITCH, _NO_SWITCH),
     "keep_hub_module_max": ({"0": 0, "3": 3}, _COUNTS),
     "serving_precision": (
@@ -127,11 +131,6 @@ ROWS = {
     "gcp_project": ({"project": "project"}, ("",)),
     "master": ({"grpc://10.0.0.1:8470": "grpc://10.0.0.1:8470"}, ("",)),
 }
-_UNUSED_YET = {
-    "train_mode",
-    "fine_tune_after_block",
-    *unsupported.WITHOUT_EFFECT,
-}
 # Flags that have an effect beside these only.
 _BESIDE = {
     "eval_patience": ["--mode=eval"],
@@ -141,6 +140,12 @@ _BESIDE = {
     "tpu_zone": ["--use_tpu"],
     "gcp_project": ["--strategy=tpu"],
     "master": ["--strategy=tpu"],
+    "checkpoint": ["--train_mode=finetune"],
+    "label_fraction": ["--train_mode=finetune"],
+    **dict.fromkeys(
+        ("fine_tune_after_block", "zero_init_logits_layer", "variable_schema"),
+        ["--train_mode=finetune", "--checkpoint=/"],
+    ),
 }
 _GOOD = [
     (name, text, value)
@@ -183,8 +188,7 @@ def test_misspelt_name_suggests_the_flag(refused, name):
 @pytest.mark.parametrize("name", ROWS)
 def test_flag_without_a_value(refused, parse, name):
     if catalogue.definitions()[name].boolean:
-        before = catalogue.values()[name]
-        if not before and name not in unsupported.NOT_YET:
+        if not catalogue.values()[name]:
             return
         parse(f"--no{name}", *_BESIDE.get(name, []))
         assert catalogue.values()[name] is False
@@ -194,7 +198,7 @@ def test_flag_without_a_value(refused, parse, name):
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in ROWS if ROWS[name][0] and name not in _UNUSED_YET]
+    "name", [name for name in ROWS if name not in unsupported.WITHOUT_EFFECT]
 )
 def test_flag_changes_what_a_callable_is_given(parse, name):
     beside = _BESIDE.get(name, [])

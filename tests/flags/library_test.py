@@ -12,6 +12,7 @@ from simclr_keras.flags import catalogue
 from simclr_keras.flags import data
 from simclr_keras.flags import evaluation
 from simclr_keras.flags import export
+from simclr_keras.flags import finetuning
 from simclr_keras.flags import model
 from simclr_keras.flags import optimization
 
@@ -57,7 +58,17 @@ _BINDINGS = [
         evaluation.compare,
         "evaluation.compare:run_with_probe",
         ("encoder", "baselines", "train", "test"),
-        set(),
+        {"labels_per_class"},
+    ),
+    (
+        finetuning.fine_tuned,
+        "evaluation.finetune:fine_tuned",
+        ("encoder", "split", "num_classes"),
+        # Flags know the paper's pretraining; a recipe sets these.
+        {
+            *("optimizer", "learning_rate", "weight_decay", "warmup_epochs"),
+            *("train_batch_size", "train_epochs"),
+        },
     ),
     (
         export.export_saved_model,
@@ -99,6 +110,7 @@ def test_programs_use_what_the_flags_return():
     used = {name for _, name in used}
     # What one concern asks another for.
     used |= {"is_path", "image_size", "seed", "train_batch_size"}
+    used |= {"geometry", "labels_per_class", "training"}
     defined = {
         name
         for concern in catalogue.CONCERNS
