@@ -9,6 +9,7 @@ import shlex
 import numpy as np
 import pytest
 
+import simclr_keras
 import train
 from simclr_keras import flags
 from simclr_keras import schedules
@@ -24,11 +25,14 @@ DATA = {
     "cifar10": (32, 50_000, 5_000),
     "stl10": (96, 100_000, 500),
     "imagenet2012": (None, 1_281_167, 732),
+    "imagenet2012_subset/1pct": (None, 12_811, None),
 }
-# Peak learning rate: SimCLR, section 2.2 and appendices B.1 and B.9;
+# Peak learning rate: SimCLR, section 2.2 and appendices B.1, B.5, B.6, B.9;
 # SimCLRv2, section 3.1.
 PEAKS = {
+    "finetune_cifar10_10pct": 0.05 * 512 / 256,
     "google_cifar10": 1.0 * 512 / 256,
+    "google_cifar10_linear": 0.1 * 512 / 256,
     "lr_too_high": 300.0 * 256 / 256,
     "paper_cifar10": 1.0 * 1024 / 256,
     "paper_imagenet": 4.8,
@@ -37,6 +41,7 @@ PEAKS = {
     "report_stl10": 0.075 * math.sqrt(256),
     "simclrv2_r152_3x_sk": 6.4,
     "simclrv2_r50_sk": 6.4,
+    "simclrv2_r50_sk_1pct": 0.16,
 }
 # One large batch in micro-batches, one network of 50 layers with selective
 # kernels, one of images in between; the others are for `pytest -m slow`.
@@ -47,9 +52,12 @@ every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 
 
 @pytest.fixture(autouse=True)
-def _in_the_checkout(monkeypatch):
-    """Where the commands of the headers are typed."""
-    monkeypatch.chdir(ROOT)
+def _in_a_checkout(monkeypatch, tmp_path):
+    """Where the commands of the headers are typed, after earlier runs."""
+    (tmp_path / "flags").symlink_to(ROOT / "flags")
+    for path in FILES:
+        (tmp_path / "runs" / path.stem).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
 
 
 def header(path):
@@ -70,6 +78,20 @@ def resolved(parse, path):
         num_examples=num_examples,
         smallest_class=smallest,
     )
+
+
+def write_run(folder, size, depth, path):
+    """What fine-tuning starts from."""
+    encoder = simclr_keras.resnet(
+        depth,
+        0.125,
+        sk_ratio=0.0625 * ("_sk" in path.stem),
+        stem="cifar" if size <= 32 else "imagenet",
+        image_size=size,
+    )
+    head = simclr_keras.projection_head(encoder.output_shape[-1])
+    simclr_keras.save_encoder(encoder, folder / "encoder.keras")
+    simclr_keras.save_encoder(head, folder / "projection_head.keras")
 
 
 def test_every_file_has_a_peak_here():
@@ -117,8 +139,9 @@ class TestFile:
     ],
 )
 def test_one_small_step(path, parse, tmp_path):
+    settings = resolved(parse, path)
     size, depth, batch, micro_batch, scaling = (
-        resolved(parse, path)[name][0]
+        settings[name][0]
         for name in (
             "image_size",
             "resnet_depth",
@@ -144,12 +167,19 @@ def test_one_small_step(path, parse, tmp_path):
         f"--resnet_depth={min(depth, 50)}",
         "--width_multiplier=0.125",
         f"--train_batch_size={BATCH}",
-        f"--micro_batch_size={MICRO_BATCH if micro_batch else 0}",
         "--train_steps=1",
         "--warmup_epochs=0",
         "--mode=train",
         "--noexport",
     ]
+    if micro_batch:
+        arguments.append(f"--micro_batch_size={MICRO_BATCH}")
+    if settings["train_mode"][0] == "finetune":
+        write_run(tmp_path / "pretrained", size, min(depth, 50), path)
+        arguments += [
+            f"--checkpoint={tmp_path / 'pretrained'}",
+            "--label_fraction=1",
+        ]
     parse()
     train.main(["train.py", *arguments])
     [line] = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
