@@ -62,6 +62,7 @@ def build(folder):
             for kind, values in files:
                 idx_test.write(folder / path, f"{part}-{kind}-ubyte", values)
     (folder / "tfds").mkdir()
+    (folder / "runs" / "digits").mkdir(parents=True)
 
 
 def add_encoder(folder):
