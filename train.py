@@ -30,12 +30,16 @@ from simclr_keras.flags import optimization as optimization_flags
 from simclr_keras.flags import run as run_flags
 from simclr_keras.jobs import claiming
 from simclr_keras.jobs import devices
+from simclr_keras.jobs import distilling
 from simclr_keras.jobs import finetuning
 from simclr_keras.jobs import fitting
 from simclr_keras.jobs import follow
 from simclr_keras.jobs import starting
 from simclr_keras.jobs import sweeping
 from simclr_keras.jobs import watching
+
+# What trains a classifier, by --train_mode.
+_CLASSIFYING = {"finetune": finetuning, "distill": distilling}
 
 
 def main(argv=None):
@@ -44,9 +48,11 @@ def main(argv=None):
     strategy = devices.strategy()
     weights = starting.weights()
     source = open_source()
-    split = source.pretrain
-    if finetuning_flags.train_mode() == "finetune":
+    split, train_mode = source.pretrain, finetuning_flags.train_mode()
+    if train_mode == "finetune":
         split = finetuning.labelled(source)
+    elif train_mode == "distill":
+        split = distilling.images(source)
     settings = flags.resolve(
         given,
         image_size=source.image_size,
@@ -74,6 +80,8 @@ def main(argv=None):
         )
         return
     watching.check(source)
+    if train_mode == "distill":
+        weights = distilling.teacher(source, strategy)
     run = claiming.claim(settings, source, split, strategy)
     if run is None:
         return
@@ -89,14 +97,15 @@ def work(run, weights):
 
     Args:
         run: `claiming.Run`.
-        weights: `pretrained.Pretrained` of `--checkpoint`, or None.
+        weights: `pretrained.Pretrained` of `--checkpoint`, or the `Teacher`;
+            None without.
     """
     train, evaluate = run_flags.mode()
     source, probe = run.source, None
-    if finetuning_flags.train_mode() == "finetune":
-        tuned = finetuning.train(run, weights)
-        model, head = build(source, tuned.encoder), None
-        probe = finetuning.Probe(tuned.classifier)
+    if job := _CLASSIFYING.get(finetuning_flags.train_mode()):
+        trained = job.train(run, weights)
+        model, head = build(source, trained.encoder), None
+        probe = finetuning.Probe(trained.classifier)
     elif train:
         model = pretrain(run)
         head = model.projection_head
@@ -168,7 +177,7 @@ def model_of(source, encoder, head):
         micro_batch_size=optimization_flags.micro_batch_size(),
         **model_flags.simclr(),
     )
-    model.compile(optimizer(plan(source.pretrain)))
+    model.compile(fitting.optimizer(plan(source.pretrain)))
     return model
 
 
@@ -176,20 +185,6 @@ def plan(split):
     """The batch and the numbers of steps of a run on `split`."""
     return simclr_keras.schedules.plan(
         split.num_examples, **optimization_flags.plan()
-    )
-
-
-def optimizer(steps):
-    """The optimizer with its schedule for a `schedules.Plan`."""
-    schedule = simclr_keras.WarmupCosine(
-        simclr_keras.schedules.scaled_learning_rate(
-            **optimization_flags.scaled_learning_rate()
-        ),
-        steps.warmup_steps,
-        steps.num_steps,
-    )
-    return simclr_keras.optimizers.optimizer(
-        learning_rate=schedule, **optimization_flags.optimizer()
     )
 
 

@@ -5,6 +5,7 @@ from absl import flags
 from simclr_keras.flags import augmentation
 from simclr_keras.flags import data
 from simclr_keras.flags import devices
+from simclr_keras.flags import distillation
 from simclr_keras.flags import evaluation
 from simclr_keras.flags import export
 from simclr_keras.flags import finetuning
@@ -20,6 +21,7 @@ CONCERNS = (
     optimization,
     evaluation,
     finetuning,
+    distillation,
     export,
     devices,
 )

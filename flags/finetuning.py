@@ -9,9 +9,11 @@ from simclr_keras.flags import optimization
 _TRAIN_MODE = definitions.choice(
     "train_mode",
     "pretrain",
-    ["pretrain", "finetune"],
+    ["pretrain", "finetune", "distill"],
     "pretrain: contrastive, without labels. finetune: with labels, from "
-    "--checkpoint; without one, supervised from scratch.",
+    "--checkpoint; without one, supervised from scratch. distill: a student "
+    "of --resnet_depth and --width_multiplier, taught by the classifier of "
+    "--checkpoint on all images, without labels.",
 )
 _CHECKPOINT = definitions.path(
     "checkpoint",
@@ -21,7 +23,10 @@ _CHECKPOINT = definitions.path(
     "checkpoint), an encoder.keras, one checkpoint's folder, or a checkpoint "
     "of google-research/simclr. Architecture and image size are those of the "
     "checkpoint; its classifier, which may have seen all labels, is never "
-    "taken. --init_from starts pretraining from other weights.",
+    "taken. --init_from starts pretraining from other weights. With "
+    "--train_mode=distill the classifier that teaches: the --model_dir of a "
+    "fine-tuned run, or another Keras file, SavedModel or checkpoint of "
+    "google-research/simclr that gives logits or probabilities.",
 )
 _LABEL_FRACTION = definitions.number(
     "label_fraction",
@@ -58,7 +63,7 @@ _VARIABLE_SCHEMA = definitions.pattern(
 
 
 def train_mode():
-    """What kind of training the run is: "pretrain" or "finetune"."""
+    """What kind of training the run is, a value of `--train_mode`."""
     return _TRAIN_MODE.value
 
 

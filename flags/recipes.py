@@ -209,6 +209,13 @@ def settings(
         )
         chosen |= _fine_tuning(known, num_examples)
         rates = RATES | {"momentum": _fine_tuning_rate(known)}
+    elif values["train_mode"] == "distill":
+        base = dataclasses.replace(
+            base,
+            name=f"{base.name}, distillation",
+            source="SimCLRv2, section 3.1: as pretraining, in half the epochs",
+        )
+        chosen |= _distilling(known)
     chosen |= _follow_epochs(known, num_examples)
     chosen |= _rate(known, chosen, given, rates)
     chosen |= checkpoint
@@ -233,8 +240,8 @@ def _model_dir(values):
         name = os.path.basename(os.path.abspath(dataset))
         name = re.sub(r"\.(npz|txt|csv)$", "", name)
     name = re.sub(r"[^\w.-]+", "-", name) or "data"
-    if values["train_mode"] == "finetune":
-        name += "-finetune"
+    if values["train_mode"] != "pretrain":
+        name += f"-{values['train_mode']}"
     elif values["mode"] == "eval":
         name += "-eval"
     return os.path.join("runs", name)
@@ -296,6 +303,13 @@ def _fine_tuning(known, num_examples):
         least = _FEWEST_STEPS * known["train_batch_size"] / num_examples
         epochs = max(epochs, math.ceil(least))
     return chosen | {"train_epochs": epochs}
+
+
+def _distilling(known):
+    return {
+        "train_epochs": max(1, known["train_epochs"] // 2),
+        "labels_per_class": [],
+    }
 
 
 def _fine_tuning_rate(known):

@@ -60,7 +60,21 @@ _SILENCED = (
             *("knn_temperature", "init_from", "lr_range_test"),
         ),
         "train_mode",
-        lambda mode: mode == "finetune",
+        lambda mode: mode != "pretrain",
+    ),
+    (
+        (
+            *("fine_tune_after_block", "zero_init_logits_layer"),
+            *("variable_schema", "label_draws", "proj_head_mode"),
+            *("num_proj_layers", "proj_out_dim"),
+        ),
+        "train_mode",
+        lambda mode: mode == "distill",
+    ),
+    (
+        ("distillation_temperature", "distillation_alpha"),
+        "train_mode",
+        lambda mode: mode != "distill",
     ),
     (("ft_proj_selector",), "mode", lambda mode: mode == "eval"),
     (
@@ -71,8 +85,8 @@ _SILENCED = (
 )
 
 
-# Numbers of labels say what fine-tuning trains on, not what is measured.
-_NOT_IN_FINETUNING = (
+# Numbers of labels say what is trained on, not what is measured.
+_IN_PRETRAINING = (
     ("labels_per_class", "mode"),
     ("label_draws", "labels_per_class"),
 )
@@ -82,8 +96,12 @@ def silenced(values):
     """Flags without effect -> the flag whose value takes it from them."""
     if values["use_tpu"]:
         values = values | {"strategy": "tpu"}
-    excepted = _NOT_IN_FINETUNING if values["train_mode"] == "finetune" else ()
-    return {
+    train_mode = values["train_mode"]
+    excepted = () if train_mode == "pretrain" else _IN_PRETRAINING
+    without_labels = ()
+    if train_mode == "distill" and values["distillation_alpha"] == 1:
+        without_labels = ("label_fraction", "labels_per_class")
+    return dict.fromkeys(without_labels, "distillation_alpha") | {
         name: cause
         for names, cause, silences in _SILENCED
         if silences(values[cause])
@@ -98,7 +116,8 @@ def problems(values, given):
         *_contradictions(values, given),
         *_missing_paths(values, given),
         *_out_of_order(values),
-        *_fine_tuning_problems(values),
+        *_checkpoint_problems(values),
+        *_label_problems(values),
     ]
 
 
@@ -211,34 +230,42 @@ def _out_of_order(values):
         )
 
 
-def _fine_tuning_problems(values):
-    fine_tunes, evaluates = (
-        values["train_mode"] == "finetune",
-        values["mode"] == "eval",
-    )
-    if values["checkpoint"] and not fine_tunes and not evaluates:
+def _checkpoint_problems(values):
+    train_mode, evaluates = values["train_mode"], values["mode"] == "eval"
+    pretrains, checkpoint = train_mode == "pretrain", values["checkpoint"]
+    if checkpoint and pretrains and not evaluates:
         yield (
             f"flag {_assigned(values, 'checkpoint')}: is for --train_mode="
-            "finetune and --mode=eval; --init_from starts pretraining from "
-            "other weights"
+            "finetune or distill and --mode=eval; --init_from starts "
+            "pretraining from other weights"
         )
-    if not fine_tunes:
-        return
-    if evaluates:
+    if evaluates and not pretrains:
         yield (
             "flag --mode=eval: must be train or train_then_eval with "
-            "--train_mode=finetune"
+            f"--train_mode={train_mode}"
         )
-    if values["fine_tune_after_block"] > -1 and values["checkpoint"] is None:
+    if train_mode == "distill" and checkpoint is None:
+        yield (
+            "flag --train_mode=distill: needs --checkpoint, the classifier "
+            "that teaches, such as the --model_dir of --train_mode=finetune"
+        )
+    frozen = values["fine_tune_after_block"] > -1
+    if train_mode == "finetune" and frozen and checkpoint is None:
         yield (
             f"flag {_assigned(values, 'fine_tune_after_block')}: must be -1 "
             "without --checkpoint, since what is frozen would stay untrained"
         )
+
+
+def _label_problems(values):
+    """Of the numbers of labels to train on."""
+    if values["train_mode"] == "pretrain":
+        return
     sizes = values["labels_per_class"]
     if len(sizes) > 1:
         yield (
             f"flag {_assigned(values, 'labels_per_class')}: must be one number "
-            "with --train_mode=finetune"
+            f"with --train_mode={values['train_mode']}"
         )
     if sizes and values["label_fraction"] < 1:
         yield (

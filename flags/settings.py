@@ -110,7 +110,7 @@ class Resolved:
         }
 
     def _afterwards(self):
-        if self["train_mode"][0] == "finetune":
+        if self["train_mode"][0] != "pretrain":
             return _AFTERWARDS - {"labels_per_class"}
         return _AFTERWARDS
 

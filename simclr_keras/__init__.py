@@ -39,11 +39,14 @@ _PUBLIC = {
     "save_encoder": "checkpoints",
 }
 _MODULES = (
+    "augment",
     "callbacks",
+    "classifier",
     "cluster",
     "conversion",
     "data",
     "diagnostics",
+    "distillation",
     "distribution",
     "embedding",
     "evaluation",
@@ -59,6 +62,7 @@ _MODULES = (
     "pretrained",
     "report",
     "schedules",
+    "teacher",
     "training",
     "training_state",
 )

@@ -92,6 +92,24 @@ def augmenter(
     )
 
 
+def crop_and_flip(image_size, **views):
+    """An `augmenter` for training with labels, which keeps colours.
+
+    Args:
+        image_size: int, side S of the views in pixels.
+        **views: `crop` and `flip_probability`, as for `augmenter`.
+    """
+    return augmenter(
+        image_size,
+        blur=False,
+        jitter_probability=0.0,
+        grayscale_probability=0.0,
+        # A crop alone has nothing that XLA could fuse.
+        jit_compile=False,
+        **views,
+    )
+
+
 @keras.saving.register_keras_serializable("simclr_keras")
 class Augmenter(seeded_layer.SeededLayer):
     """Crop, jitter, grayscale, blur and solarise; see `augmenter`.

@@ -60,6 +60,7 @@ class Teacher:
         return sum(int(np.prod(weight.shape)) for weight in self.weights)
 
     def __call__(self, images, training=False):
+        images = tf.convert_to_tensor(images)
         if not images.shape[1:3].is_compatible_with(self.image_size):
             images = preprocessing.center_crop_and_resize(
                 images, self.image_size, 1.0

@@ -61,7 +61,9 @@ LIBRARY = {
     "initialization": {"checkpoints", "conversion", "training_state"},
     # Beside programs, the only part that reads flags.
     "jobs": {
+        "augment",
         "callbacks",
+        "classifier",
         "cluster",
         "data",
         "distribution",
@@ -78,6 +80,7 @@ LIBRARY = {
         "run_directory",
         "run_files",
         "schedules",
+        "teacher",
         "training",
         "training_state",
     },

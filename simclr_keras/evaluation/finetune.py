@@ -192,7 +192,7 @@ def fine_tuned(
             num_classes,
             projection_head=projection_head
             and normalization.fused_batch_norm(projection_head),
-            augmenter=_crop_and_flip(image_size, **views),
+            augmenter=augment.crop_and_flip(image_size, **views),
             ft_proj_selector=ft_proj_selector,
             fine_tune_after_block=fine_tune_after_block,
             zero_init_logits_layer=zero_init_logits_layer,
@@ -233,18 +233,6 @@ def _num_classes(train, num_classes):
         return num_classes
     checks.labels("train", train.labels, num_classes)
     return num_classes or int(train.labels.max()) + 1
-
-
-def _crop_and_flip(image_size, **views):
-    return augment.augmenter(
-        image_size,
-        blur=False,
-        jitter_probability=0.0,
-        grayscale_probability=0.0,
-        # A crop alone has nothing that XLA could fuse.
-        jit_compile=False,
-        **views,
-    )
 
 
 def _batches(split, batch_size, image_size, seed, views):

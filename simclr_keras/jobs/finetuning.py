@@ -34,6 +34,12 @@ class Probe(typing.NamedTuple):
 
 def labelled(source):
     """The images to train on, as many as the flags say: `data.Split`."""
+    rows = labelled_rows(source)
+    return source.train if rows is None else source.train.subset(rows)
+
+
+def labelled_rows(source):
+    """Which of `source.train` the flags give labels to; None for all."""
     chosen = finetuning_flags.labels()
     if source.train is None:
         flags.refuse(
@@ -50,7 +56,7 @@ def labelled(source):
                 f"{smallest} of the smallest class"
             )
     try:
-        return simclr_keras.evaluation.subsets.labelled_part(
+        return simclr_keras.evaluation.subsets.labelled_rows(
             source.train, seed=run_flags.seed(), **chosen
         )
     except ValueError as error:
@@ -158,11 +164,14 @@ def _fit(run, model, batches, steps, seed):
     fit = fitting.Fitting(model, run, steps)
     with fit.explained():
         fit.fit(run.split, batches, chance=chance)
-        for name, part in (
-            ("encoder", model.encoder),
-            ("classifier", model.classifier),
-        ):
-            simclr_keras.save_encoder(part, run.model_dir / f"{name}.keras")
+        save(run, model)
+
+
+def save(run, model):
+    """Keeps encoder and classifier of a model, for Keras to load."""
+    for name in ("encoder", "classifier"):
+        part = getattr(model, name)
+        simclr_keras.save_encoder(part, run.model_dir / f"{name}.keras")
 
 
 def _write(run, name, result):

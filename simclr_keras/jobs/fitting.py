@@ -3,6 +3,7 @@
 import simclr_keras
 from simclr_keras import data
 from simclr_keras import flags
+from simclr_keras.flags import optimization as optimization_flags
 from simclr_keras.flags import run as run_flags
 from simclr_keras.jobs import devices
 from simclr_keras.jobs import stopping
@@ -153,3 +154,17 @@ def fit_once(model, batches, steps, chance):
         [bar, callbacks.StopAtNonFiniteLoss(0)],
     )
     bar.close()
+
+
+def optimizer(steps):
+    """The optimizer with its schedule for a `schedules.Plan`."""
+    schedule = simclr_keras.WarmupCosine(
+        simclr_keras.schedules.scaled_learning_rate(
+            **optimization_flags.scaled_learning_rate()
+        ),
+        steps.warmup_steps,
+        steps.num_steps,
+    )
+    return simclr_keras.optimizers.optimizer(
+        learning_rate=schedule, **optimization_flags.optimizer()
+    )

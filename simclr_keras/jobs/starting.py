@@ -19,12 +19,12 @@ _HEAD = {"num_proj_layers": "layers", "proj_out_dim": "out_dim"}
 
 
 def weights():
-    """The `Pretrained` of `--checkpoint`; None without one.
+    """The `Pretrained` of `--checkpoint`; None without one, or if it teaches.
 
     A mistake ends the program with a message.
     """
     path = finetuning_flags.checkpoint()
-    if path is None:
+    if path is None or finetuning_flags.train_mode() == "distill":
         return None
     try:
         found = simclr_keras.pretrained.load(path)
