@@ -6,6 +6,7 @@ import pathlib
 import re
 import shlex
 
+import keras
 import numpy as np
 import pytest
 
@@ -38,6 +39,7 @@ PEAKS = {
     "paper_imagenet": 4.8,
     "report_cifar10_batch4096": 0.075 * math.sqrt(4096),
     "report_cifar10_batch8192": 0.075 * math.sqrt(8192),
+    "report_cifar10_distill": 0.1 * math.sqrt(512),
     "report_stl10": 0.075 * math.sqrt(256),
     "simclrv2_r152_3x_sk": 6.4,
     "simclrv2_r50_sk": 6.4,
@@ -127,6 +129,15 @@ class TestFile:
         assert float(stated) == round(peak, 2)
 
 
+def classifier(folder, size):
+    """The file of a network that tells two classes."""
+    images = keras.Input([size, size, 3])
+    pixels = keras.layers.GlobalAveragePooling2D()(images)
+    path = folder / "classifier.keras"
+    keras.Model(images, keras.layers.Dense(2)(pixels)).save(path)
+    return path
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -180,6 +191,8 @@ def test_one_small_step(path, parse, tmp_path):
             f"--checkpoint={tmp_path / 'pretrained'}",
             "--label_fraction=1",
         ]
+    if settings["train_mode"][0] == "distill":
+        arguments.append(f"--checkpoint={classifier(tmp_path, size)}")
     parse()
     train.main(["train.py", *arguments])
     [line] = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
