@@ -142,6 +142,7 @@ class TestKerasFile:
 
 
 class TestSavedModel:
+    @pytest.mark.slow
     def test_export_of_this_package(self, tmp_path):
         # Exports crop images above 32 pixels; views are cropped already.
         size = 37

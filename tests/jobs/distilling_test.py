@@ -73,8 +73,21 @@ def _quick_student(tmp_path_factory):
 def folder(taught, tmp_path_factory):
     """The folder of a whole run."""
     path = tmp_path_factory.mktemp("distilled") / "run"
-    commands.run(*QUICK, f"--checkpoint={taught[0]}", f"--model_dir={path}")
+    commands.run(
+        *QUICK,
+        f"--checkpoint={taught[0]}",
+        f"--model_dir={path}",
+        "--noexport",
+    )
     return path
+
+
+def parts(folder):
+    """Encoder and classifier as a user of Keras loads them."""
+    return [
+        keras.models.load_model(folder / f"{name}.keras")
+        for name in ("encoder", "classifier")
+    ]
 
 
 class TestRun:
@@ -88,7 +101,7 @@ class TestRun:
         assert found["teacher"]["top1"] == pytest.approx(taught[1])
         assert found["teacher"]["num_parameters"] == 8 * 8 * 3 * 10 + 10
         student = found["student"]
-        encoder, classifier = self.parts(folder)
+        encoder, classifier = parts(folder)
         pixels, labels = images_and_labels("test")
         best = np.argmax(classifier(encoder(pixels)), axis=1)
         assert student["top1"] == pytest.approx(np.mean(best == labels))
@@ -97,12 +110,6 @@ class TestRun:
         )
         assert (student["temperature"], student["train_steps"]) == (1.0, 12)
 
-    def parts(self, folder):
-        return [
-            keras.models.load_model(folder / f"{name}.keras")
-            for name in ("encoder", "classifier")
-        ]
-
     def test_the_student_comes_closer_without_any_label(self, folder):
         lines = (folder / "metrics.jsonl").read_text().splitlines()
         assert len(lines) == 12
@@ -110,17 +117,8 @@ class TestRun:
         assert last["loss"] < first["loss"] - 0.03
         assert "top1" not in last
 
-    def test_the_student_is_served(self, folder):
-        encoder, classifier = self.parts(folder)
-        pixels, _ = images_and_labels("test")
-        served = tf.saved_model.load(str(folder / "saved_model" / "1"))
-        found = served.signatures["classify"](images=pixels)["probabilities"]
-        np.testing.assert_allclose(
-            found, tf.nn.softmax(classifier(encoder(pixels))), atol=1e-5
-        )
-
     def test_the_student_can_teach(self, folder):
-        encoder, classifier = self.parts(folder)
+        encoder, classifier = parts(folder)
         pixels, _ = images_and_labels("test")
         teacher = simclr_keras.teacher.load_teacher(folder, 8, num_classes=10)
         np.testing.assert_allclose(
@@ -128,6 +126,19 @@ class TestRun:
         )
 
 
+@pytest.mark.slow
+def test_the_student_is_served(taught, tmp_path):
+    commands.run(*QUICK, f"--checkpoint={taught[0]}", f"--model_dir={tmp_path}")
+    encoder, classifier = parts(tmp_path)
+    pixels, _ = images_and_labels("test")
+    served = tf.saved_model.load(str(tmp_path / "saved_model" / "1"))
+    found = served.signatures["classify"](images=pixels)["probabilities"]
+    np.testing.assert_allclose(
+        found, tf.nn.softmax(classifier(encoder(pixels))), atol=1e-5
+    )
+
+
+@pytest.mark.slow
 def test_resume_is_exact(folder, taught, tmp_path, monkeypatch, capsys):
     arguments = (
         *QUICK,
