@@ -62,7 +62,9 @@ that are given beside it:
   of 256; 60 epochs with up to 5 % of the labels or `--labels_per_class`, 30
   with more, 90 for the classifier alone, and in any case enough epochs for 500
   steps, which 60 epochs of few images are not;
-- `--checkpoint` decides architecture and image size."""
+- `--train_mode=distill` takes those of pretraining, in half the epochs;
+- `--checkpoint` decides architecture and image size, except where it teaches:
+  a student is what its own flags say."""
 
 
 def markdown():

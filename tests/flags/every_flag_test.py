@@ -97,8 +97,10 @@ ROWS = {
     "eval_name": ({"late": "late"}, ("",)),
     "train_mode": (
         {"finetune": "finetune", "pretrain": "pretrain"},
-        ("", "supervised"),
+        ("", "supervised", "distill"),
     ),
+    "distillation_temperature": ({"0.1": 0.1, "4": 4.0}, (*_SHARES, "0")),
+    "distillation_alpha": ({"0.5": 0.5, "1": 1.0}, (*_SHARES, "0", "1.1")),
     "checkpoint": ({"/": "/"}, ("", "/no/such/file")),
     "label_fraction": ({"0.1": 0.1, "1": 1.0}, (*_SHARES, "0", "1.1")),
     "fine_tune_after_block": (
@@ -142,6 +144,10 @@ _BESIDE = {
     "master": ["--strategy=tpu"],
     "checkpoint": ["--train_mode=finetune"],
     "label_fraction": ["--train_mode=finetune"],
+    **dict.fromkeys(
+        ("distillation_temperature", "distillation_alpha"),
+        ["--train_mode=distill", "--checkpoint=/"],
+    ),
     **dict.fromkeys(
         ("fine_tune_after_block", "zero_init_logits_layer", "variable_schema"),
         ["--train_mode=finetune", "--checkpoint=/"],

@@ -10,6 +10,7 @@ import pytest
 from simclr_keras.flags import augmentation
 from simclr_keras.flags import catalogue
 from simclr_keras.flags import data
+from simclr_keras.flags import distillation
 from simclr_keras.flags import evaluation
 from simclr_keras.flags import export
 from simclr_keras.flags import finetuning
@@ -59,6 +60,12 @@ _BINDINGS = [
         "evaluation.compare:run_with_probe",
         ("encoder", "baselines", "train", "test"),
         {"labels_per_class"},
+    ),
+    (
+        distillation.distiller,
+        "distillation:Distiller",
+        ("teacher", "student"),
+        set(),
     ),
     (
         finetuning.fine_tuned,
