@@ -75,6 +75,7 @@ LIBRARY = {
         "initialization",
         "lr_range_test",
         "normalization",
+        "optimizers",
         "pretrained",
         "resnet",
         "run_directory",
