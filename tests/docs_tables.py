@@ -24,6 +24,7 @@ UNABLE = {
     "--dataset=imagenet2012": "downloads by hand only",
     "--dataset=stl10": "downloads",
     "--mode=eval": "tests/eval_mode_test.py follows a run",
+    "--train_mode=distill": "tests/jobs/distilling_test.py distils",
     "--train_mode=finetune": "tests/jobs/finetuning_test.py fine-tunes",
     "simclr-client": "needs a server; tests/export/client_test.py",
     "--init_from=r50_1x_sk0": "a ResNet-50, where docs_world has a ResNet-18",

@@ -62,7 +62,8 @@ def build(folder):
             for kind, values in files:
                 idx_test.write(folder / path, f"{part}-{kind}-ubyte", values)
     (folder / "tfds").mkdir()
-    (folder / "runs" / "digits").mkdir(parents=True)
+    for run in ("digits", "digits_teacher", "cifar10", "cifar10_finetune"):
+        (folder / "runs" / run).mkdir(parents=True)
 
 
 def add_encoder(folder):
