@@ -7,6 +7,7 @@ import typing
 import numpy as np
 
 import simclr_keras
+from simclr_keras import cluster
 from simclr_keras import data
 from simclr_keras import flags
 from simclr_keras import run_files
@@ -41,6 +42,11 @@ def labelled(source):
 def labelled_rows(source):
     """Which of `source.train` the flags give labels to; None for all."""
     chosen = finetuning_flags.labels()
+    if cluster.cluster().num_workers > 1:
+        flags.refuse(
+            "flag --train_mode=finetune: runs on one host, and TF_CONFIG names "
+            "several"
+        )
     if source.train is None:
         flags.refuse(
             f"flag --train_mode=finetune: needs labels, and {source.name} has "

@@ -5,6 +5,7 @@ import shlex
 import sys
 
 import simclr_keras
+from simclr_keras.flags import finetuning as finetuning_flags
 
 
 @contextlib.contextmanager
@@ -18,11 +19,13 @@ def explained(checkpoints):
     try:
         yield
     except callbacks.NonFiniteLoss as error:
-        _stop(
-            checkpoints,
+        advice = (
             f"{error}. The learning rate is the usual cause: try a third of "
-            "--learning_rate in a new --model_dir, or --lr_range_test",
+            "--learning_rate in a new --model_dir"
         )
+        if finetuning_flags.train_mode() == "pretrain":
+            advice += ", or --lr_range_test"
+        _stop(checkpoints, advice)
     except callbacks.Interrupted as error:
         again = f"{error} received. To go on: {command()}"
         _stop(checkpoints, again, code=128 + error.number)

@@ -167,3 +167,67 @@ class TestSettings:
     )
     def test_model_dir_is_named_after_the_data(self, dataset, model_dir):
         assert _filled(dataset)["model_dir"] == model_dir
+
+
+class TestFineTuning:
+    def filled(self, **given):
+        return _filled("digits", train_mode="finetune", **given)
+
+    @pytest.mark.parametrize(
+        ("given", "num_examples", "peak", "epochs"),
+        [
+            # SimCLR, appendix B.5: 1 % and 10 % of ImageNet's labels.
+            (
+                {"label_fraction": 0.01, "train_batch_size": 4096},
+                12_811,
+                0.8,
+                160,
+            ),
+            (
+                {"label_fraction": 0.1, "train_batch_size": 4096},
+                128_116,
+                0.8,
+                30,
+            ),
+            # Appendix B.6.
+            ({"fine_tune_after_block": 4}, 10**6, 0.1, 90),
+            # SimCLRv2, section 3.1.
+            (
+                {
+                    "label_fraction": 0.01,
+                    "optimizer": "lars",
+                    "train_batch_size": 1024,
+                },
+                12_811,
+                0.16,
+                60,
+            ),
+        ],
+    )
+    def test_is_the_papers(self, given, num_examples, peak, epochs):
+        values = self.filled(num_examples=num_examples, **given)
+        assert _peak(values) == pytest.approx(peak)
+        assert values["train_epochs"] == epochs
+        assert values["weight_decay"] == values["warmup_epochs"] == 0
+
+    @pytest.mark.parametrize("labels", [10, 100, 1437])
+    def test_few_labels_get_steps_enough(self, labels):
+        values = self.filled(num_examples=labels, labels_per_class=[1])
+        assert values["train_batch_size"] == min(256, labels)
+        seen = values["train_epochs"] * labels
+        assert seen / values["train_batch_size"] >= 500
+
+    def test_takes_all_labels_in_one_fit_to_a_folder_of_its_own(self):
+        values = self.filled(num_examples=1437)
+        assert values["labels_per_class"] == []
+        assert values["label_draws"] == 1
+        assert values["model_dir"] == "runs/digits-finetune"
+
+    def test_a_checkpoint_decides_over_the_recipe(self):
+        decided = {"image_size": 8, "stem": "imagenet", "resnet_depth": 50}
+        values = catalogue.values() | {"train_mode": "finetune"}
+        _, filled = recipes.settings(
+            values, {"train_mode"}, image_size=64, checkpoint=decided
+        )
+        assert filled.items() >= decided.items()
+        assert filled["color_jitter_strength"] == 0.5
