@@ -9,6 +9,8 @@ Batching, its queues and its limits are not imitated.
 
 import concurrent.futures
 import contextlib
+import ctypes
+import gc
 import pathlib
 import threading
 import time
@@ -109,6 +111,11 @@ class Version:
             self._used.wait_for(lambda: self._num_users == 0)
         self._functions.clear()
         self._session.close()
+        self._session = None
+        # Graphs are cycles, and glibc keeps what they leave: a process that
+        # loads version after version would seem to leak.
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)
 
     def _function(self, signature):
         # `Session.run` would check shapes in Python, which no server does.
