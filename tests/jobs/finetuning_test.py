@@ -1,6 +1,8 @@
 """`--train_mode=finetune` as a user runs it, on an encoder that is quick."""
 
+import contextlib
 import gc
+import io
 import json
 
 import keras
@@ -36,16 +38,27 @@ def pretrained(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def tuned(pretrained, tmp_path_factory):
-    """The folder of a run of two fits on ten labels per class."""
+def finished(pretrained, tmp_path_factory):
+    """A run of two fits on ten labels per class: folder, what it printed."""
     folder = tmp_path_factory.mktemp("tuned") / "run"
-    commands.run(
-        *FEW,
-        f"--checkpoint={pretrained[0]}",
-        f"--model_dir={folder}",
-        "--label_draws=2",
-    )
-    return folder
+    with contextlib.redirect_stdout(io.StringIO()) as output:
+        commands.run(
+            *FEW,
+            f"--checkpoint={pretrained[0]}",
+            f"--model_dir={folder}",
+            "--label_draws=2",
+        )
+    return folder, output.getvalue()
+
+
+@pytest.fixture
+def tuned(finished):
+    return finished[0]
+
+
+@pytest.fixture
+def output(finished):
+    return finished[1]
 
 
 def digits():
@@ -115,28 +128,27 @@ class TestRun:
         result = results["representations"]["fine-tuned"]["finetune"]
         assert result["top1_draws"][0] == np.mean(best == labels)
 
-    def test_says_what_it_starts_from(self, pretrained, tmp_path, capsys):
-        commands.run(
-            *FEW,
-            f"--checkpoint={pretrained[0]}",
-            f"--model_dir={tmp_path}",
-            "--noexport",
-            "--eval_steps=1",
-            "--eval_batch_size=90",
-        )
-        output = capsys.readouterr().out
+    def test_says_what_it_starts_from(self, pretrained, output):
         assert f"fine-tuning {pretrained[0]}/encoder.keras: an enc" in output
         assert "step 12/12: " in output and "(chance 2.30), accuracy" in output
-        assert "of 90 test images, trained on 100 with labels" in output
+        assert "fit 2 of 2" in output
+        assert "of 360 test images, trained on 100 with labels" in output
         assert "digits, fine-tuning (SimCLR, appendix B.5" in output
 
     def test_from_scratch(self, tmp_path, capsys, monkeypatch):
         commands.write_run(tmp_path)
         encoder = simclr_keras.load_encoder(tmp_path / "encoder.keras")
         monkeypatch.setattr(simclr_keras, "resnet", lambda **_: encoder)
-        commands.run(*FEW, f"--model_dir={tmp_path / 'run'}", "--noexport")
+        commands.run(
+            *FEW,
+            f"--model_dir={tmp_path / 'run'}",
+            "--noexport",
+            "--eval_steps=1",
+            "--eval_batch_size=90",
+        )
         output = capsys.readouterr().out
         assert "no --checkpoint: supervised from scratch" in output
+        assert "of 90 test images, trained on 100 with labels" in output
         results = json.loads((tmp_path / "run" / "results.json").read_text())
         assert set(results["representations"]) == {"from scratch"}
 
