@@ -140,6 +140,7 @@ class TestRoutes:
         )
         assert warnings == []
 
+    @pytest.mark.slow
     def test_xla(self, chunks_of):
         images = images_of(5, 15, 14)
         chunks_of(2)

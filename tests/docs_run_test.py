@@ -145,6 +145,7 @@ def run_apart(program, folder, text="", **variables):
     assert finished.returncode == 0, finished.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", docs_tables.PLAIN)
 def test_page_runs_without_this_package(page, world, tmp_path):
     walk_without_this_package(page, world, tmp_path)

@@ -208,6 +208,7 @@ class TestRun:
         assert "--overwrite" not in (copy / "run.flags").read_text()
 
 
+@pytest.mark.slow
 def test_lr_range_test_trains_nothing_and_leaves_room_for_a_run(tmp_path):
     answer = train(f"--model_dir={tmp_path}", "--lr_range_test", *SMALL[1:5])
     assert answer.returncode == 0, answer.stderr

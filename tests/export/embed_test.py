@@ -89,6 +89,7 @@ class TestEmbed:
         assert printed[3].endswith(r"bad\nname.png: not an image")
         assert len(printed) == 4
 
+    @pytest.mark.slow
     def test_a_checkpoint_of_google(self, photos, tmp_path):
         google = tmp_path / "google"
         google_checkpoints.write_tf2(google_checkpoints.tiny(), google)

@@ -47,7 +47,7 @@ PEAKS = {
 }
 # One large batch in micro-batches, one network of 50 layers with selective
 # kernels, one of images in between; the others are for `pytest -m slow`.
-QUICK = {"report_cifar10_batch8192", "report_stl10", "simclrv2_r50_sk"}
+QUICK = {"report_stl10"}
 BATCH, MICRO_BATCH = 8, 4
 
 every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
