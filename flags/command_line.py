@@ -9,7 +9,7 @@ from absl import flags
 from simclr_keras.flags import catalogue
 from simclr_keras.flags import recipes
 from simclr_keras.flags import rules
-from simclr_keras.flags import unsupported
+from simclr_keras.flags import without_effect
 
 _HELP = ("--help", "-help", "-h", "-?", "--helpshort")
 _HELPFULL = ("--helpfull", "-helpfull")
@@ -98,7 +98,7 @@ def _described(flag):
         default = (
             "by recipe" if flag.default is None else f"{default}, or by recipe"
         )
-    note = unsupported.help_note(flag.name)
+    note = without_effect.help_note(flag.name)
     return [
         f"  {usage}  ({default})",
         *textwrap.wrap(

@@ -6,7 +6,7 @@ python -m simclr_keras.flags.documentation > docs/flags.md
 from simclr_keras.flags import catalogue
 from simclr_keras.flags import google
 from simclr_keras.flags import recipes
-from simclr_keras.flags import unsupported
+from simclr_keras.flags import without_effect
 
 _INTRODUCTION = """\
 # Flags
@@ -74,7 +74,7 @@ def markdown():
         parts += [f"## {title.split(':')[0]}", _flag_table(group)]
     parts += ["## Deviations from Google's flags", _DEVIATIONS, _deviations()]
     parts += ["## Recipes", _recipe_text(), _recipe_table()]
-    parts += ["## Flags without effect", _unsupported()]
+    parts += ["## Flags without effect", _without_effect()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -84,7 +84,7 @@ def _flag_table(group):
             f"`--{flag.name}`",
             _default(flag),
             "Google" if flag.name in google.DEFAULTS else "ours",
-            flag.help + unsupported.help_note(flag.name),
+            flag.help + without_effect.help_note(flag.name),
         )
         for flag in group
     ]
@@ -137,10 +137,8 @@ def _recipe_table():
     return _table(("flag", *(recipe.name for recipe in known)), rows)
 
 
-def _unsupported():
-    rows = [
-        (f"`--{name}`", why) for name, why in unsupported.WITHOUT_EFFECT.items()
-    ]
+def _without_effect():
+    rows = [(f"`--{name}`", why) for name, why in without_effect.FLAGS.items()]
     return _table(("flag", "because"), rows)
 
 

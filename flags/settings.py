@@ -8,7 +8,7 @@ from simclr_keras.flags import catalogue
 from simclr_keras.flags import command_line
 from simclr_keras.flags import recipes
 from simclr_keras.flags import rules
-from simclr_keras.flags import unsupported
+from simclr_keras.flags import without_effect
 
 _WIDTH = 79
 
@@ -211,7 +211,7 @@ def resolve(
             name: (value, _origin(name, given, checkpoint, filled))
             for name, value in values.items()
         },
-        rules.warnings(values) + unsupported.notes(values),
+        rules.warnings(values) + without_effect.notes(values),
     )
 
 

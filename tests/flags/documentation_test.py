@@ -6,7 +6,7 @@ from simclr_keras.flags import catalogue
 from simclr_keras.flags import documentation
 from simclr_keras.flags import google
 from simclr_keras.flags import recipes
-from simclr_keras.flags import unsupported
+from simclr_keras.flags import without_effect
 
 _PAGE = pathlib.Path(__file__).parents[2] / "docs" / "flags.md"
 _REWRITE = "python -m simclr_keras.flags.documentation > docs/flags.md"
@@ -51,5 +51,5 @@ def test_recipes_and_flags_without_effect_are_listed():
     page = documentation.markdown()
     for recipe in [*recipes.RECIPES.values(), recipes.SMALL, recipes.LARGE]:
         assert f"- **{recipe.name}**: {recipe.source}." in page
-    for name in unsupported.WITHOUT_EFFECT:
+    for name in without_effect.FLAGS:
         assert f"| `--{name}` |" in page.partition("## Flags without effect")[2]

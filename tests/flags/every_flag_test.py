@@ -6,7 +6,7 @@ import itertools
 import pytest
 
 from simclr_keras.flags import catalogue
-from simclr_keras.flags import unsupported
+from simclr_keras.flags import without_effect
 
 _WORDS = ("abc", "", "nan", "1,2")
 _COUNTS = (*_WORDS, "1.5", "-1", "1e3")
@@ -204,7 +204,7 @@ def test_flag_without_a_value(refused, parse, name):
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in ROWS if name not in unsupported.WITHOUT_EFFECT]
+    "name", [name for name in ROWS if name not in without_effect.FLAGS]
 )
 def test_flag_changes_what_a_callable_is_given(parse, name):
     beside = _BESIDE.get(name, [])
