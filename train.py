@@ -21,7 +21,6 @@ from simclr_keras import run_files
 from simclr_keras.export import provenance
 from simclr_keras.flags import augmentation as augmentation_flags
 from simclr_keras.flags import data as data_flags
-from simclr_keras.flags import devices as device_flags
 from simclr_keras.flags import evaluation as evaluation_flags
 from simclr_keras.flags import export as export_flags
 from simclr_keras.flags import finetuning as finetuning_flags
@@ -68,13 +67,13 @@ def main(argv=None):
     if optimization_flags.lr_range_test():
         if devices.is_chief():
             sweeping.lr_range_test(
-                build(source), lambda *part: pretraining_batches(split, *part)
+                build(source), lambda *part: fitting.batches(split, *part)
             )
         return
     if follow.is_asked_for():
         follow.follow(
             follow.found(settings, source),
-            plan(source.pretrain).num_steps,
+            fitting.plan(source.pretrain).num_steps,
             lambda: build(source).encoder,
             lambda *encoder: compared(*encoder, source)[0],
         )
@@ -87,7 +86,7 @@ def main(argv=None):
         return
     with simclr_keras.report.written_at_the_end(
         run.model_dir if devices.is_chief() else None,
-        plan(split).num_steps if run_flags.mode()[0] else 0,
+        fitting.plan(split).num_steps if run_flags.mode()[0] else 0,
     ):
         work(run, weights)
 
@@ -142,10 +141,7 @@ def build(source, encoder=None, head=None, strategy=None):
             for new ones as the flags describe them.
         strategy: `tf.distribute.Strategy`, or None.
     """
-    import keras  # Only now: a mistake was answered without TensorFlow.
-
-    keras.utils.set_random_seed(run_flags.seed())
-    keras.config.set_dtype_policy(device_flags.dtype_policy())
+    devices.prepare_keras()
     with simclr_keras.distribution.scope(strategy):
         return model_of(source, encoder, head)
 
@@ -177,27 +173,17 @@ def model_of(source, encoder, head):
         micro_batch_size=optimization_flags.micro_batch_size(),
         **model_flags.simclr(),
     )
-    model.compile(fitting.optimizer(plan(source.pretrain)))
+    model.compile(fitting.optimizer(fitting.plan(source.pretrain)))
     return model
-
-
-def plan(split):
-    """The batch and the numbers of steps of a run on `split`."""
-    return simclr_keras.schedules.plan(
-        split.num_examples, **optimization_flags.plan()
-    )
 
 
 def pretrain(run):
     """The model after its last step, from the last checkpoint on if any."""
     source, model_dir, split = run.source, run.model_dir, run.split
-    model, steps = build(source, strategy=run.strategy), plan(split)
+    model, steps = build(source, strategy=run.strategy), fitting.plan(split)
     fit = fitting.Fitting(model, run, steps)
     if not fit.first_step and run_flags.init_from():
         starting.init_from(model)
-
-    def batches(*part):
-        return pretraining_batches(split, *part)
 
     watcher = simclr_keras.diagnostics.Diagnostics(
         steps.batch_size,
@@ -209,7 +195,12 @@ def pretrain(run):
     with fit.explained():
         if devices.is_chief() and not fit.is_done:
             check_first_batch(model, source, model_dir, fit.first_step)
-        fit.fit(split, batches, [watcher], monitors(run, fit))
+        fit.fit(
+            split,
+            lambda *part: fitting.batches(split, *part),
+            [watcher],
+            monitors(run, fit),
+        )
         if devices.is_chief():
             simclr_keras.save_encoder(model, model_dir / "encoder.keras")
             simclr_keras.save_encoder(
@@ -228,22 +219,11 @@ def monitors(run, fit):
     return watching.callbacks(run, fit.steps, fit.first_step, copy)
 
 
-def pretraining_batches(split, step, num_steps, replicas=(1, 0, 1)):
-    """`num_steps` batches of a split, from that of `step` on."""
-    return data.pipelines.pretraining(
-        split,
-        first_step=step,
-        num_steps=num_steps,
-        replicas=replicas,
-        **augmentation_flags.pipeline(),
-    )
-
-
 def check_first_batch(model, source, model_dir, step):
     """Warns if the batch of a step cannot teach anything, and keeps a part."""
     split = source.pretrain
     with data.pipelines.damaged_files_named(split):
-        batch = next(iter(pretraining_batches(split, step, 1)))
+        batch = next(iter(fitting.batches(split, step, 1)))
         images = batch[0] if split.has_labels else batch
         simclr_keras.diagnostics.check_first_batch(model, images, step)
         simclr_keras.report.recording.samples(

@@ -41,6 +41,25 @@ class Run:
         computed = self.settings.training(), self.source.fingerprint
         return zlib.crc32(repr(computed).encode())
 
+    def write_results(self, representations, *, num_train, num_examples, draws):
+        """Writes `results.json` of a classifier that was trained.
+
+        Args:
+            representations: name -> evaluation -> result.
+            num_train, num_examples: ints, images trained and tested on.
+            draws: int, how many fits the results are means over.
+        """
+        run_files.write_json(
+            self.model_dir / "results.json",
+            {
+                "num_train": num_train,
+                "num_examples": num_examples,
+                "seed": run_flags.seed(),
+                "draws": draws,
+                "representations": representations,
+            },
+        )
+
     def finish(self):
         """Marks the run as one with nothing left to do."""
         self.directory.write_config(_config(self), finished=True)
@@ -84,12 +103,23 @@ def claim(settings, source, split, strategy):
     return run
 
 
+def differences(settings, source, before):
+    """What makes the run of another `config.json` another one, in lines.
+
+    Args:
+        settings: `flags.Resolved`.
+        source: `data.Source`.
+        before: content of that file.
+    """
+    found = settings.differences(before["flags"])
+    if before["dataset"]["fingerprint"] != source.fingerprint:
+        found.append("the data are not the same images and labels")
+    return found
+
+
 def _refuse_another_run(run, before):
     """Ends the program if the run so far had other settings or data."""
-    found = run.settings.differences(before["flags"])
-    if before["dataset"]["fingerprint"] != run.source.fingerprint:
-        found.append("the data are not the same images and labels")
-    if found:
+    if found := differences(run.settings, run.source, before):
         flags.refuse(
             f"flag --model_dir={run_flags.model_dir()}: holds a run with other "
             "settings, which cannot be continued; choose another folder, or "

@@ -7,6 +7,7 @@ import simclr_keras
 from simclr_keras import cluster
 from simclr_keras import flags
 from simclr_keras.flags import devices as device_flags
+from simclr_keras.flags import run as run_flags
 
 
 def strategy():
@@ -28,6 +29,14 @@ def strategy():
         return simclr_keras.distribution.strategy(**arguments)
     except ValueError as error:
         flags.refuse(f"flag --strategy={name}: {error}")
+
+
+def prepare_keras():
+    """Seeds Keras and sets its precision, before models are built."""
+    import keras  # Only now: a mistake was answered without TensorFlow.
+
+    keras.utils.set_random_seed(run_flags.seed())
+    keras.config.set_dtype_policy(device_flags.dtype_policy())
 
 
 def is_chief():

@@ -8,10 +8,8 @@ import numpy as np
 import simclr_keras
 from simclr_keras import data
 from simclr_keras import flags
-from simclr_keras import run_files
 from simclr_keras.flags import augmentation as augmentation_flags
 from simclr_keras.flags import data as data_flags
-from simclr_keras.flags import devices as device_flags
 from simclr_keras.flags import distillation as distillation_flags
 from simclr_keras.flags import evaluation as evaluation_flags
 from simclr_keras.flags import finetuning as finetuning_flags
@@ -65,10 +63,7 @@ def train(run, taught_by):
     Returns:
         `Classifier`, the student.
     """
-    import keras  # Only now: a mistake was answered without TensorFlow.
-
-    keras.utils.set_random_seed(run_flags.seed())
-    keras.config.set_dtype_policy(device_flags.dtype_policy())
+    devices.prepare_keras()
     student = _distilled(run, taught_by)
     _, evaluate = run_flags.mode()
     if not evaluate or not devices.is_chief():
@@ -77,17 +72,11 @@ def train(run, taught_by):
         print("no labelled test images: nothing to measure")
         return student
     results = _measured(run, student=student, teacher=taught_by)
-    run_files.write_json(
-        run.model_dir / "results.json",
-        {
-            "num_train": run.split.num_examples,
-            "num_examples": results["student"]["num_examples"],
-            "seed": run_flags.seed(),
-            "draws": 1,
-            "representations": {
-                name: {"distill": result} for name, result in results.items()
-            },
-        },
+    run.write_results(
+        {name: {"distill": result} for name, result in results.items()},
+        num_train=run.split.num_examples,
+        num_examples=results["student"]["num_examples"],
+        draws=1,
     )
     print("\n".join(_described(*item) for item in results.items()))
     return student
@@ -102,9 +91,7 @@ def _student(num_classes):
 
 def _distilled(run, taught_by):
     """The student after its last step, without replicas."""
-    steps = simclr_keras.schedules.plan(
-        run.split.num_examples, **optimization_flags.plan()
-    )
+    steps = fitting.plan(run.split)
     with simclr_keras.distribution.scope(run.strategy):
         model = simclr_keras.Distiller(
             taught_by,
@@ -124,7 +111,7 @@ def _distilled(run, taught_by):
     with fit.explained():
         fit.fit(
             run.split,
-            lambda *part: _batches(run.split, *part),
+            lambda *part: fitting.batches(run.split, *part, num_views=1),
             chance=math.log(taught_by.num_classes),
         )
         if devices.is_chief():
@@ -134,17 +121,6 @@ def _distilled(run, taught_by):
     copy = _student(taught_by.num_classes)
     copy.set_weights(model.student.get_weights())
     return copy
-
-
-def _batches(split, step, num_steps, replicas=(1, 0, 1)):
-    return data.pipelines.pretraining(
-        split,
-        first_step=step,
-        num_steps=num_steps,
-        replicas=replicas,
-        num_views=1,
-        **augmentation_flags.pipeline(),
-    )
 
 
 def _measured(run, **classifiers):

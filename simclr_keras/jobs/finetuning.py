@@ -10,12 +10,11 @@ import simclr_keras
 from simclr_keras import cluster
 from simclr_keras import data
 from simclr_keras import flags
-from simclr_keras import run_files
-from simclr_keras.flags import devices as device_flags
 from simclr_keras.flags import evaluation as evaluation_flags
 from simclr_keras.flags import finetuning as finetuning_flags
 from simclr_keras.flags import model as model_flags
 from simclr_keras.flags import run as run_flags
+from simclr_keras.jobs import devices
 from simclr_keras.jobs import fitting
 from simclr_keras.jobs import starting
 
@@ -80,10 +79,7 @@ def train(run, found):
     Returns:
         `Classifier`, the trained one.
     """
-    import keras  # Only now: a mistake was answered without TensorFlow.
-
-    keras.utils.set_random_seed(run_flags.seed())
-    keras.config.set_dtype_policy(device_flags.dtype_policy())
+    devices.prepare_keras()
     encoder, head = _start(found)
     settings = {
         "projection_head": head,
@@ -116,7 +112,12 @@ def train(run, found):
         **settings,
     )
     name = "from scratch" if found is None else "fine-tuned"
-    _write(run, name, result)
+    run.write_results(
+        {name: {"finetune": result}},
+        num_train=result["num_train"],
+        num_examples=result["num_examples"],
+        draws=len(result["seeds"]),
+    )
     print(describe(name, result))
     return model
 
@@ -178,16 +179,3 @@ def save(run, model):
     for name in ("encoder", "classifier"):
         part = getattr(model, name)
         simclr_keras.save_encoder(part, run.model_dir / f"{name}.keras")
-
-
-def _write(run, name, result):
-    run_files.write_json(
-        run.model_dir / "results.json",
-        {
-            "num_train": result["num_train"],
-            "num_examples": result["num_examples"],
-            "seed": run_flags.seed(),
-            "draws": len(result["seeds"]),
-            "representations": {name: {"finetune": result}},
-        },
-    )

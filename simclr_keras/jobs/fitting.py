@@ -3,6 +3,7 @@
 import simclr_keras
 from simclr_keras import data
 from simclr_keras import flags
+from simclr_keras.flags import augmentation as augmentation_flags
 from simclr_keras.flags import optimization as optimization_flags
 from simclr_keras.flags import run as run_flags
 from simclr_keras.jobs import devices
@@ -154,6 +155,30 @@ def fit_once(model, batches, steps, chance):
         [bar, callbacks.StopAtNonFiniteLoss(0)],
     )
     bar.close()
+
+
+def plan(split):
+    """The batch and the numbers of steps of a run on `split`."""
+    return simclr_keras.schedules.plan(
+        split.num_examples, **optimization_flags.plan()
+    )
+
+
+def batches(split, step, num_steps, replicas=(1, 0, 1), **views):
+    """`num_steps` batches of a split, from that of `step` on.
+
+    Args:
+        split, replicas, **views: as for `data.pipelines.pretraining`.
+        step, num_steps: ints.
+    """
+    return data.pipelines.pretraining(
+        split,
+        first_step=step,
+        num_steps=num_steps,
+        replicas=replicas,
+        **augmentation_flags.pipeline(),
+        **views,
+    )
 
 
 def optimizer(steps):

@@ -9,6 +9,7 @@ from simclr_keras import run_files
 from simclr_keras.flags import evaluation as evaluation_flags
 from simclr_keras.flags import finetuning as finetuning_flags
 from simclr_keras.flags import run as run_flags
+from simclr_keras.jobs import claiming
 
 
 def is_asked_for():
@@ -62,10 +63,7 @@ def found(settings, source):
             f"flag --model_dir={model_dir}: has no run to follow; start the "
             "training first, or name other weights with --checkpoint"
         )
-    different = settings.differences(config["flags"])
-    if config["dataset"]["fingerprint"] != source.fingerprint:
-        different.append("the data are not the same images and labels")
-    if different:
+    if different := claiming.differences(settings, source, config):
         flags.refuse(
             f"flag --model_dir={model_dir}: holds a run with other settings",
             *different,
