@@ -1,6 +1,5 @@
 """`--train_mode=distill` as a user runs it, with networks that are quick."""
 
-import gc
 import json
 
 import keras
@@ -10,7 +9,6 @@ import tensorflow as tf
 from sklearn.linear_model import LogisticRegression
 
 import simclr_keras
-from simclr_keras import callbacks
 from simclr_keras import data
 from simclr_keras.data import pipelines
 from simclr_keras.flags import catalogue
@@ -147,33 +145,10 @@ def test_resume_is_exact(folder, taught, tmp_path, monkeypatch, capsys):
         "--mode=train",
         "--noexport",
     )
-    save = callbacks.SaveCheckpoint.save
-
-    def full_disk(saver):
-        if saver.done == 10:
-            raise OSError("the disk is full")
-        save(saver)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(callbacks.SaveCheckpoint, "save", full_disk)
-        with pytest.raises(SystemExit) as exit_info:
-            commands.run(*arguments)
-    del exit_info
-    gc.collect()  # With the traceback goes the lock of the folder.
+    commands.run_into_a_full_disk(monkeypatch, 10, *arguments)
     commands.run(*arguments)
     assert "resuming at step 5 of 12" in capsys.readouterr().out
-    whole, resumed = (
-        tf.train.load_checkpoint(
-            str(path / "checkpoints" / "step_12" / "checkpoint")
-        )
-        for path in (folder, tmp_path)
-    )
-    keys = [k for k in whole.get_variable_to_shape_map() if "/" in k]
-    assert len(keys) > 15
-    for key in keys:
-        np.testing.assert_array_equal(
-            whole.get_tensor(key), resumed.get_tensor(key), err_msg=key
-        )
+    commands.assert_same_checkpoint(folder, tmp_path, 12)
 
 
 @pytest.mark.slow

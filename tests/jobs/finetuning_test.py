@@ -1,7 +1,6 @@
 """`--train_mode=finetune` as a user runs it, on an encoder that is quick."""
 
 import contextlib
-import gc
 import io
 import json
 
@@ -11,7 +10,6 @@ import pytest
 import tensorflow as tf
 
 import simclr_keras
-from simclr_keras import callbacks
 from simclr_keras import data
 from simclr_keras.data import pipelines
 from simclr_keras.evaluation import finetune
@@ -162,19 +160,7 @@ class TestResume:
             "--mode=train",
             "--noexport",
         )
-        save = callbacks.SaveCheckpoint.save
-
-        def full_disk(saver):
-            if saver.done == 10:
-                raise OSError("the disk is full")
-            save(saver)
-
-        with monkeypatch.context() as patched:
-            patched.setattr(callbacks.SaveCheckpoint, "save", full_disk)
-            with pytest.raises(SystemExit) as exit_info:
-                commands.run(*arguments)
-        del exit_info
-        gc.collect()  # With the traceback goes the lock of the folder.
+        commands.run_into_a_full_disk(monkeypatch, 10, *arguments)
         said = capsys.readouterr().err
         assert "checkpoint of step 5 in place: the disk is full" in said
         commands.run(*arguments)
@@ -204,21 +190,7 @@ class TestResume:
 
 def assert_same_end(whole, resumed):
     """Two runs have the same bits in their last checkpoint, and metrics."""
-    states = []
-    for folder in (whole, resumed):
-        reader = tf.train.load_checkpoint(
-            str(folder / "checkpoints" / "step_12" / "checkpoint")
-        )
-        states.append(
-            {
-                key: reader.get_tensor(key)
-                for key in reader.get_variable_to_shape_map()
-                if key.startswith(("weights/", "optimizer/", "metrics/"))
-            }
-        )
-    assert states[0].keys() == states[1].keys() and len(states[0]) > 15
-    for key, value in states[0].items():
-        np.testing.assert_array_equal(value, states[1][key], err_msg=key)
+    commands.assert_same_checkpoint(whole, resumed, 12)
     logs = []
     for folder in (whole, resumed):
         lines = (folder / "metrics.jsonl").read_text().splitlines()
