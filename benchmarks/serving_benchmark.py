@@ -17,7 +17,6 @@ AVX-512, off elsewhere. TF_ENABLE_ONEDNN_OPTS decides otherwise.
 
 import argparse
 import os
-import pathlib
 import platform
 import tempfile
 import time
@@ -27,6 +26,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 import tensorflow as tf
+from machine import PRECISIONS
+from machine import cpu_info
+from machine import fast_precisions
 
 import simclr_keras
 from simclr_keras.export import export_saved_model
@@ -34,7 +36,6 @@ from simclr_keras.normalization import plain_batch_norm
 
 # name: depth, stem, image size
 CASES = {"resnet18": (18, "cifar", 32), "resnet50": (50, "imagenet", 224)}
-PRECISIONS = ("float32", "bfloat16")
 
 
 def main():
@@ -65,23 +66,6 @@ def describe_machine(rounds):
         f"python {platform.python_version()}, tensorflow {tf.__version__}, "
         f"keras {keras.__version__}"
     )
-
-
-def cpu_info():
-    try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return {}
-    pairs = (line.split(":", 1) for line in lines if ":" in line)
-    return {name.strip(): value.strip() for name, value in pairs}
-
-
-def fast_precisions():
-    extensions = cpu_info().get("flags", "").split()
-    gpus = tf.config.list_physical_devices("GPU")
-    if gpus or {"avx512_bf16", "amx_bf16"} & set(extensions):
-        return PRECISIONS
-    return PRECISIONS[:1]
 
 
 def report(case, folder, arguments):

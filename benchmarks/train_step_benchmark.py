@@ -13,7 +13,6 @@ out by default on a CPU that would emulate it.
 
 import argparse
 import os
-import pathlib
 import platform
 import time
 
@@ -24,6 +23,9 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 import keras
 import numpy as np
 import tensorflow as tf
+from machine import PRECISIONS
+from machine import cpu_info
+from machine import fast_precisions
 
 import simclr_keras
 from simclr_keras.normalization import plain_batch_norm
@@ -38,7 +40,6 @@ CASES = {
     "full": (1, 32, 64),
     "quarter": (0.25, 28, 256),
 }
-PRECISIONS = ("float32", "bfloat16")
 LEARNING_RATE = 0.01
 MOMENTUM = 0.9
 TEMPERATURE = 0.5
@@ -54,14 +55,6 @@ def main():
     for case in arguments.case or CASES:
         for precision in arguments.precision or fast_precisions():
             report(case, precision, arguments.rounds)
-
-
-def fast_precisions():
-    extensions = cpu_info().get("flags", "").split()
-    gpus = tf.config.list_physical_devices("GPU")
-    if gpus or {"avx512_bf16", "amx_bf16"} & set(extensions):
-        return PRECISIONS
-    return PRECISIONS[:1]
 
 
 def describe_machine():
@@ -85,16 +78,6 @@ def describe_machine():
     }
     for name, text in rows.items():
         print(f"{name:9} {text}", flush=True)
-
-
-def cpu_info():
-    """{field: value} of the first processor, empty where Linux is absent."""
-    path = pathlib.Path("/proc/cpuinfo")
-    if not path.exists():
-        return {}
-    first = path.read_text().split("\n\n")[0]
-    pairs = (line.partition(":") for line in first.splitlines())
-    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def report(case, precision, rounds):
