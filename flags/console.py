@@ -97,7 +97,8 @@ class Console:
             lines.append(f"  --{name}" + (f"={metavar}" if metavar else ""))
             lines.append(
                 textwrap.fill(
-                    self._registry[name].help,
+                    # Behind it absl says that a flag may be repeated.
+                    self._registry[name].help.partition(";\n")[0],
                     width=79,
                     initial_indent=" " * 6,
                     subsequent_indent=" " * 6,

@@ -58,3 +58,4 @@ class TestParse:
         for name in parse("--images=a"):
             assert f"--{name}=" in text
         assert max(map(len, text.splitlines())) < 80
+        assert "repeat this option" not in text
