@@ -5,7 +5,9 @@
 Each variant is a run of `train.py` that differs in what its name says, and
 goes on where it was stopped. Of each, linear probe and kNN are measured on the
 embedding h and on the projection z (SimCLR, figures 5 and 8, table 5), and
-kept as `results.json` in its folder. Flags behind `--` go to every run.
+kept as `results.json` in its folder; the one in `--runs` has means and spread
+over `--seeds`, for `simclr-report --markdown`. Flags behind `--` go to every
+run.
 """
 
 import argparse
@@ -21,6 +23,7 @@ import keras
 
 from simclr_keras import data
 from simclr_keras import run_files
+from simclr_keras.evaluation import accuracy
 from simclr_keras.evaluation import compare
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -35,6 +38,7 @@ VARIANTS = {
     "temperature_0.5": ("--temperature=0.5",),
     "temperature_1": ("--temperature=1",),
 }
+LAYERS = {"h": "encoder", "z": "projection"}
 
 
 def main():
@@ -60,11 +64,17 @@ def main():
     arguments = parser.parse_args()
     for seed in arguments.seeds:
         for name in arguments.variants:
-            run = arguments.runs / f"{name}-seed-{seed}"
+            run = folder(arguments, name, seed)
             if not (run / "results.json").exists():
                 train(run, VARIANTS[name], seed, arguments)
                 measure(run, arguments)
             show(run)
+    run_files.write_json(arguments.runs / "results.json", means(arguments))
+
+
+def folder(arguments, variant, seed):
+    """Where a run lies."""
+    return arguments.runs / f"{variant}-seed-{seed}"
 
 
 def train(run, flags, seed, arguments):
@@ -104,13 +114,37 @@ def measure(run, arguments):
     run_files.write_json(run / "results.json", results)
 
 
+def means(arguments):
+    """What was measured of all runs, in the form of one run's results."""
+    representations = {}
+    for variant in arguments.variants:
+        runs = [
+            run_files.read_json(
+                folder(arguments, variant, seed) / "results.json"
+            )["representations"]
+            for seed in arguments.seeds
+        ]
+        for layer, name in LAYERS.items():
+            representations[f"{variant}, {layer}"] = {
+                evaluation: {
+                    **result,
+                    **accuracy.over_draws(
+                        [run[name][evaluation] for run in runs]
+                    ),
+                    "pretraining_seeds": arguments.seeds,
+                }
+                for evaluation, result in runs[0][name].items()
+            }
+    return {"representations": representations}
+
+
 def show(run):
     """Prints one line about a run."""
     results = run_files.read_json(run / "results.json")["representations"]
     cells = [
-        f"{title} {name} {100 * result['top1']:5.1f}"
-        for title, key in (("h", "encoder"), ("z", "projection"))
-        for name, result in results[key].items()
+        f"{layer} {evaluation} {100 * result['top1']:5.1f}"
+        for layer, name in LAYERS.items()
+        for evaluation, result in results[name].items()
     ]
     print(f"{run.name:28}  {'   '.join(cells)}", flush=True)
 

@@ -130,18 +130,17 @@ def _all_notes(runs, run_names, notes):
 def _notes(measured):
     lines = results.notes(measured)
     rows = measured["representations"].values()
-    numbers = {
-        results.fits(measure.result(row)): None
+    spread = [
+        measure.result(row)
         for measure in results.measures(rows)
         for row in rows
         if measure.deviation(row)
-    }
-    if numbers:
-        lines.insert(
-            1,
-            f"± is the standard deviation over {' or '.join(numbers)}, not "
-            "over training runs.",
-        )
+    ]
+    if spread:
+        over = " or ".join(dict.fromkeys(map(results.fits, spread)))
+        if not any(map(results.is_over_training_runs, spread)):
+            over += ", not over training runs"
+        lines.insert(1, f"± is the standard deviation over {over}.")
     return lines
 
 

@@ -161,10 +161,17 @@ def _meaning(measure, result):
 def fits(result):
     """What a result with `top1_std` is the mean over, in words."""
     number = len(result.get("top1_draws") or ())
+    if is_over_training_runs(result):
+        return f"{number} training runs with other seeds"
     # The seed of a fine-tuning decides more than its labels.
     is_fit = "train_steps" in result
     what = "fits with other seeds" if is_fit else "draws of labelled images"
     return f"{number} {what}"
+
+
+def is_over_training_runs(result):
+    """Whether the whole training was repeated for the mean of a result."""
+    return "pretraining_seeds" in result
 
 
 def notes(results):

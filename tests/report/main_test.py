@@ -116,6 +116,19 @@ class TestTables:
         assert "few: ± is the standard deviation over 2 fits" in lines[-1]
         assert "small: Percent of 24 test images" in lines[-1]
 
+    def test_means_over_training_runs(self, tmp_path, capsys):
+        knn = {"top1": 0.5, "top1_std": 0.01, "top1_draws": [0.49, 0.51]}
+        rows = {"recipe, h": {"knn": {**knn, "pretraining_seeds": [0, 1]}}}
+        run_files.write_json(
+            tmp_path / "results.json", {"representations": rows}
+        )
+        program.main([str(tmp_path), "--markdown"])
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[2] == "| recipe, h | 50.0 ± 1.0 |"
+        assert lines[-1].endswith(
+            "± is the standard deviation over 2 training runs with other seeds."
+        )
+
     def test_neighbours_that_differ_are_not_in_a_heading(
         self, two, tmp_path, capsys
     ):
