@@ -81,7 +81,7 @@ def main(argv=None):
     watching.check(source)
     if train_mode == "distill":
         weights = distilling.teacher(source, strategy)
-    run = claiming.claim(settings, source, split, strategy)
+    run = claiming.claim(settings, source, split, strategy, weights)
     if run is None:
         return
     with simclr_keras.report.written_at_the_end(

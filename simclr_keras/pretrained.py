@@ -37,6 +37,12 @@ class Pretrained(typing.NamedTuple):
     image_size: int | None
     origin: str
 
+    @property
+    def weights(self):
+        """Variables of both parts: list."""
+        head = self.projection_head
+        return self.encoder.weights + (head.weights if head else [])
+
     def __str__(self):
         kind = self.recognised or "an encoder of another architecture"
         return f"{self.origin}: {kind}"
@@ -167,7 +173,8 @@ def _of_checkpoint(folder):
     recognised = recognised._replace(linear_probe=None)
     size = _image_size(folder)
     encoder, head, _ = recognised.build(size)
-    for variable in (*encoder.weights, *(head.weights if head else ())):
+    read = Pretrained(encoder, head, recognised, size, str(folder))
+    for variable in read.weights:
         value = found.get(variable.path)
         if value is None or value.shape != tuple(variable.shape):
             raise ValueError(
@@ -175,7 +182,7 @@ def _of_checkpoint(folder):
                 f"Received: {folder}, with another {variable.path}"
             )
         variable.assign(value)
-    return Pretrained(encoder, head, recognised, size, str(folder))
+    return read
 
 
 def _image_size(folder):

@@ -1,6 +1,7 @@
 """The run that this process is to do, in a directory of its own."""
 
 import dataclasses
+import hashlib
 import os
 import pathlib
 import zlib
@@ -9,6 +10,7 @@ from simclr_keras import data
 from simclr_keras import flags
 from simclr_keras import run_directory
 from simclr_keras import run_files
+from simclr_keras.evaluation import features
 from simclr_keras.flags import data as data_flags
 from simclr_keras.flags import run as run_flags
 from simclr_keras.jobs import devices
@@ -24,6 +26,7 @@ class Run:
         split: `data.Split` of it to train on.
         strategy: `tf.distribute.Strategy`, or None for one device.
         directory: `RunDirectory`, locked by the chief.
+        weights: str, digest of the weights of `--checkpoint`; None without.
     """
 
     settings: flags.Resolved
@@ -31,6 +34,7 @@ class Run:
     split: data.Split
     strategy: object
     directory: run_directory.RunDirectory
+    weights: str | None
 
     @property
     def model_dir(self) -> pathlib.Path:
@@ -38,7 +42,11 @@ class Run:
 
     def digest(self):
         """An int that is equal on workers that are to compute the same."""
-        computed = self.settings.training(), self.source.fingerprint
+        computed = (
+            self.settings.training(),
+            self.source.fingerprint,
+            self.weights,
+        )
         return zlib.crc32(repr(computed).encode())
 
     def write_results(self, representations, *, num_train, num_examples, draws):
@@ -65,8 +73,16 @@ class Run:
         self.directory.write_config(_config(self), finished=True)
 
 
-def claim(settings, source, split, strategy):
-    """The `Run`, for this process alone; None if all is done there."""
+def claim(settings, source, split, strategy, checkpoint=None):
+    """The `Run`, for this process alone; None if all is done there.
+
+    Args:
+        settings: `flags.Resolved`.
+        source: `data.Source`.
+        split: `data.Split` of it to train on.
+        strategy: `tf.distribute.Strategy`, or None for one device.
+        checkpoint: `Pretrained` or `Teacher` that `--checkpoint` names.
+    """
     path = run_flags.model_dir()
     dataset = data_flags.source()["dataset"]
     if dataset != "digits" and os.path.realpath(path) == os.path.realpath(
@@ -76,7 +92,8 @@ def claim(settings, source, split, strategy):
             f"flag --model_dir={path}: must not be the folder of the images"
         )
     directory = run_directory.RunDirectory(path)
-    run = Run(settings, source, split, strategy, directory)
+    weights = checkpoint and _digest(checkpoint.weights)
+    run = Run(settings, source, split, strategy, directory, weights)
     if not devices.is_chief():
         before = None if run_flags.overwrite() else directory.config()
         return None if before and _is_finished(run, before) else run
@@ -119,7 +136,10 @@ def differences(settings, source, before):
 
 def _refuse_another_run(run, before):
     """Ends the program if the run so far had other settings or data."""
-    if found := differences(run.settings, run.source, before):
+    found = differences(run.settings, run.source, before)
+    if before.get("weights") != run.weights:
+        found.append("the weights of --checkpoint are not the same")
+    if found:
         flags.refuse(
             f"flag --model_dir={run_flags.model_dir()}: holds a run with other "
             "settings, which cannot be continued; choose another folder, or "
@@ -149,5 +169,12 @@ def _config(run):
             "num_examples": source.pretrain.num_examples,
             "num_classes": source.num_classes,
         },
+        "weights": run.weights,
         "environment": run_files.environment(),
     }
+
+
+def _digest(weights):
+    """A text that is equal for the same weights in any order."""
+    digests = sorted(features.digests(weights))
+    return hashlib.sha256(b"".join(digests)).hexdigest()

@@ -87,9 +87,7 @@ def _take_matching(found, schema):
             f"flag --variable_schema={schema}: must match variables of "
             "--checkpoint, such as base_model/stem_conv/kernel"
         )
-    models = [m for m in (found.encoder, found.projection_head) if m]
-    total = sum(len(model.weights) for model in models)
-    print(f"variables taken: {len(taken)} of {total}")
+    print(f"variables taken: {len(taken)} of {len(found.weights)}")
 
 
 def _check_parts(found):

@@ -151,6 +151,17 @@ def test_resume_is_exact(folder, taught, tmp_path, monkeypatch, capsys):
     commands.assert_same_checkpoint(folder, tmp_path, 12)
 
 
+def test_another_teacher_is_another_run(folder, taught, capsys):
+    with pytest.raises(SystemExit):
+        commands.run(
+            *QUICK,
+            f"--checkpoint={folder}",
+            f"--model_dir={folder}",
+            "--noexport",
+        )
+    assert "the weights of --checkpoint are not" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_two_replicas_equal_one(taught, tmp_path, monkeypatch):
     arguments = (*QUICK, f"--checkpoint={taught[0]}", "--noexport")

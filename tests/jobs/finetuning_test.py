@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -177,6 +178,25 @@ class TestResume:
             "--labels_per_class=5",
         )
         assert "--labels_per_class was 10 and is 5" in line
+
+    def test_other_weights_are_another_run(self, pretrained, tmp_path, capsys):
+        encoder = tmp_path / "start" / "encoder.keras"
+        shutil.copytree(pretrained[0], encoder.parent)
+        arguments = (
+            *FEW,
+            f"--checkpoint={encoder}",
+            f"--model_dir={tmp_path / 'run'}",
+            "--mode=train",
+            "--noexport",
+            "--train_steps=1",
+        )
+        commands.run(*arguments)
+        another = simclr_keras.load_encoder(encoder)
+        another.weights[0].assign_add(keras.ops.ones_like(another.weights[0]))
+        simclr_keras.save_encoder(another, encoder)
+        assert "the weights of --checkpoint are not the same" in refused_lines(
+            capsys, *arguments
+        )
 
     def test_a_finished_run_is_left_alone(self, tuned, pretrained, capsys):
         commands.run(
