@@ -120,7 +120,11 @@ def _export(values, path):
 
     source, image_size = values["encoder"], values["image_size"]
     try:
-        classifier, class_names = loading.load_probe(values["linear_probe"])
+        if values["linear_probe"] is None:
+            found = loading.load_classifier(values["model_dir"])
+        else:
+            found = loading.load_probe(values["linear_probe"])
+        classifier, class_names = found
         if _is_keras_file(source):
             encoder = loading.load_encoder(source)
         else:

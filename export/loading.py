@@ -1,5 +1,6 @@
 """The files of a run as Keras models, to be exported."""
 
+import json
 import os
 import pathlib
 
@@ -18,6 +19,23 @@ def load_projection_head(model_dir: str | os.PathLike | None):
     """The projection head of a run; None without one."""
     path = model_dir and pathlib.Path(model_dir, "projection_head.keras")
     return load_encoder(path) if path and path.is_file() else None
+
+
+def load_classifier(model_dir: str | os.PathLike | None):
+    """The classifier that a run trained with its encoder.
+
+    Args:
+        model_dir: directory of a run of fine-tuning or distillation; or None.
+
+    Returns:
+        (model of [B, F] -> [B, K] logits, list of K str or None); both are
+        None without a path, and for a run that trained none.
+    """
+    path = model_dir and pathlib.Path(model_dir, "classifier.keras")
+    if not path or not path.is_file():
+        return None, None
+    config = path.with_name("config.json").read_text(encoding="utf-8")
+    return load_encoder(path), json.loads(config).get("class_names")
 
 
 def load_google(
@@ -43,22 +61,19 @@ def load_google(
     return converted.encoder, classifier, str(converted.recognised)
 
 
-def load_probe(path: str | os.PathLike | None):
+def load_probe(path: str | os.PathLike):
     """A linear probe kept in an .npz file, as a Keras model.
 
     Args:
         path: file with `kernel` [F, K], `bias` [K] and, where known,
-            `class_names` [K]; or None.
+            `class_names` [K].
 
     Returns:
-        (model of [B, F] -> [B, K] logits, list of K str or None); both are
-        None without a path.
+        (model of [B, F] -> [B, K] logits, list of K str or None).
 
     Raises:
         ValueError: if an array is missing or the shapes do not agree.
     """
-    if path is None:
-        return None, None
     with np.load(path, allow_pickle=False) as arrays:
         missing = {"kernel", "bias"} - set(arrays)
         if missing:

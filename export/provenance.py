@@ -4,6 +4,9 @@ import json
 import os
 import pathlib
 
+# Names of it in `results.json`, by the kind of run.
+_EXPORTED = ("encoder", "fine-tuned", "from scratch", "student")
+
 
 def of_run(model_dir: str | os.PathLike) -> dict:
     """What `config.json` and `results.json` of a run say; needs no TensorFlow.
@@ -18,7 +21,8 @@ def of_run(model_dir: str | os.PathLike) -> dict:
         `recipe`: name, and `settings`: flag -> value, where it was not left at
             its default; without --model_dir.
         `environment`: versions, git revision and machine of the training.
-        `results`: evaluation -> its protocol and accuracies of the encoder.
+        `results`: evaluation -> its protocol and accuracies of what is
+            exported: encoder, fine-tuned network or student.
     """
     config = _read(pathlib.Path(model_dir, "config.json"))
     results = _read(pathlib.Path(model_dir, "results.json"))
@@ -38,7 +42,7 @@ def from_config(config: dict, results: dict) -> dict:
             if origin != "default" and name in flags and name != "model_dir"
         },
         "environment": config.get("environment"),
-        "results": rows.get("encoder"),
+        "results": next((rows[n] for n in _EXPORTED if n in rows), None),
     }
     return {name: value for name, value in found.items() if value}
 

@@ -10,7 +10,8 @@ flags.DEFINE_string(
     "model_dir",
     None,
     "Directory of a finished run of train.py: its encoder.keras is exported, "
-    "with its linear_probe.npz as classifier if there is one.",
+    "with the classifier.keras that it trained, else its linear_probe.npz, if "
+    "there is one.",
     flag_values=_REGISTRY,
 )
 flags.DEFINE_string(

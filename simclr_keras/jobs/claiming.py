@@ -169,6 +169,7 @@ def _config(run):
             "num_examples": source.pretrain.num_examples,
             "num_classes": source.num_classes,
         },
+        "class_names": source.class_names,
         "weights": run.weights,
         "environment": run_files.environment(),
     }

@@ -1,3 +1,5 @@
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -38,6 +40,24 @@ class TestLoadProjectionHead:
         )
 
 
+class TestLoadClassifier:
+    def test_is_optional(self, tmp_path):
+        assert loading.load_classifier(None) == (None, None)
+        assert loading.load_classifier(tmp_path) == (None, None)
+
+    @pytest.mark.parametrize("names", [["a", "ü"], None])
+    def test_is_that_of_the_run(self, tmp_path, names):
+        inputs = keras.Input((4,))
+        trained = keras.Model(inputs, keras.layers.Dense(2)(inputs))
+        trained.save(tmp_path / "classifier.keras")
+        config = {} if names is None else {"class_names": names}
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        classifier, class_names = loading.load_classifier(tmp_path)
+        x = np.ones((2, 4), np.float32)
+        np.testing.assert_array_equal(classifier(x), trained(x))
+        assert class_names == names
+
+
 class TestLoadProbe:
     def test_is_the_saved_layer(self, tmp_path):
         path = saved(
@@ -53,9 +73,6 @@ class TestLoadProbe:
     def test_names_are_optional(self, tmp_path):
         path = saved(tmp_path, kernel=KERNEL, bias=BIAS)
         assert loading.load_probe(path)[1] is None
-
-    def test_is_optional(self):
-        assert loading.load_probe(None) == (None, None)
 
     def test_logits_are_float32_under_any_policy(self, tmp_path):
         keras.config.set_dtype_policy("mixed_bfloat16")

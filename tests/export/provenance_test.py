@@ -28,6 +28,11 @@ class TestOfRun:
             "results": {"knn": {"top1": 0.5}},
         }
 
+    def test_results_are_those_of_what_is_exported(self):
+        rows = {"student": {"distill": {"top1": 0.8}}, "teacher": {}}
+        found = provenance.from_config({}, {"representations": rows})
+        assert found == {"results": {"distill": {"top1": 0.8}}}
+
     def test_nothing_is_known(self, tmp_path):
         assert provenance.of_run(tmp_path / "nowhere") == {}
         (tmp_path / "config.json").write_text("damaged")

@@ -14,6 +14,7 @@ import simclr_keras
 from simclr_keras import data
 from simclr_keras.data import pipelines
 from simclr_keras.evaluation import finetune
+from simclr_keras.export import __main__ as export_command
 from simclr_keras.jobs import finetuning
 from tests.jobs import commands
 
@@ -150,6 +151,27 @@ class TestRun:
         assert "of 90 test images, trained on 100 with labels" in output
         results = json.loads((tmp_path / "run" / "results.json").read_text())
         assert set(results["representations"]) == {"from scratch"}
+
+
+def test_is_exported_again_as_the_run_itself_exports(tuned, tmp_path):
+    export_command.main(
+        ["simclr-export", f"--model_dir={tuned}", f"--output={tmp_path}"]
+    )
+    first, again = (
+        json.loads((folder / "1" / "metadata.json").read_text())
+        for folder in (tuned / "saved_model", tmp_path)
+    )
+    assert again == first
+    assert first["provenance"]["results"]["finetune"]["num_examples"] == 360
+    images = np.random.default_rng(0).random((2, 8, 8, 3), np.float32)
+    answers = [
+        tf.saved_model.load(str(folder / "1")).signatures["classify"](
+            images=tf.constant(images)
+        )
+        for folder in (tuned / "saved_model", tmp_path)
+    ]
+    for name, expected in answers[0].items():
+        np.testing.assert_allclose(answers[1][name], expected, atol=1e-6)
 
 
 class TestResume:
