@@ -1,5 +1,6 @@
 """One training step with this package's batch norm, Keras' and PyTorch's.
 
+    pip install torch --index-url https://download.pytorch.org/whl/cpu
     pip install -e ".[bench]"
     python benchmarks/train_step_benchmark.py --rounds=20
 
@@ -7,8 +8,9 @@ Each step is forward, NT-Xent, backward and SGD with momentum on the same two
 random views of a batch, in one process. The contestants take turns, so that
 whatever else the machine does falls on all of them. "keras" is the same
 network with `keras.layers.BatchNormalization`; "torch" appears where PyTorch
-is installed and is the same network again, channels last. bfloat16 is left
-out by default on a CPU that would emulate it.
+is installed and is the same network again, channels last (its CUDA build,
+2.14, crashed beside TensorFlow 2.21 on a machine without GPU). bfloat16 is
+left out by default on a CPU that would emulate it.
 """
 
 import argparse
