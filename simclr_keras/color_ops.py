@@ -138,6 +138,18 @@ def blur(planes, sigmas, size):
     radius = int(size / 2)
     rows = _convolution(sigmas, radius, tf.shape(planes)[2])
     columns = _convolution(sigmas, radius, tf.shape(planes)[3])
+    return separable(rows, planes, columns)
+
+
+def separable(rows, planes, columns):
+    """Products [B, s, h] x [3, B, h, w] x [B, w, t] -> [3, B, s, t]."""
+    if planes.shape[1] in (1, None):
+        # TensorFlow 2.21 with oneDNN on AVX-512 writes past the end of its
+        # buffers where a batch of one matrix is broadcast over the planes.
+        rows, columns = (
+            tf.tile(matrix[None], [planes.shape[0], 1, 1, 1])
+            for matrix in (rows, columns)
+        )
     return tf.matmul(tf.matmul(rows, planes), columns)
 
 

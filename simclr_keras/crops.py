@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from simclr_keras import seeded_layer
 from simclr_keras.color_ops import from_planes
+from simclr_keras.color_ops import separable
 from simclr_keras.color_ops import to_planes
 
 AREA_RANGE = (0.08, 1.0)  # SimCLR, appendix A
@@ -190,8 +191,7 @@ def crop_planes(planes, boxes, size, flip=None):
     columns = _interpolation(
         columns, x, x + widths, tf.shape(planes)[3], axis=1
     )
-    # [B, size, h] x [3, B, h, w] x [B, w, size]
-    return tf.matmul(tf.matmul(rows, planes), columns)
+    return separable(rows, planes, columns)
 
 
 def _locations(start, length, size):

@@ -150,6 +150,32 @@ def test_solarize_inverts_from_the_threshold_up():
     )
 
 
+@pytest.mark.parametrize("size", [28, 224])
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+@pytest.mark.parametrize("static", [True, False])
+def test_separable(static, batch_size, size):
+    rng = np.random.default_rng(0)
+    shapes = [
+        [batch_size, 16, size],
+        [3, batch_size, size, 40],
+        [batch_size, 40, size],
+    ]
+    factors = [rng.uniform(size=shape).astype(np.float32) for shape in shapes]
+    free = [
+        tf.TensorSpec([n if static or n != batch_size else None for n in shape])
+        for shape in shapes
+    ]
+    separable = tf.function(color_ops.separable, input_signature=free)
+    rows, planes, columns = factors
+    expected = rows @ planes @ columns
+    # What is written past the end shows in one of several calls at the most.
+    for _ in range(5):
+        for product in (separable, color_ops.separable):
+            np.testing.assert_allclose(
+                product(*map(tf.constant, factors)), expected, rtol=1e-5
+            )
+
+
 class TestProperties:
     """Checked on pixels at the corners of the colour space, grey and dark."""
 
