@@ -333,7 +333,10 @@ class TestKeras:
         dataset = tf.data.Dataset.from_tensor_slices((images, labels)).batch(4)
         expected = model.evaluate(images, labels, batch_size=4, verbose=0)
         for data in (dataset, Batches()):
-            assert model.evaluate(data, verbose=0) == expected
+            # Sums depend on where in memory a batch begins.
+            assert model.evaluate(data, verbose=0) == pytest.approx(
+                expected, rel=1e-6
+            )
         history = model.fit(
             Batches(), validation_data=dataset, shuffle=False, verbose=0
         ).history
