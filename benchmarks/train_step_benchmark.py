@@ -8,9 +8,9 @@ Each step is forward, NT-Xent, backward and SGD with momentum on the same two
 random views of a batch, in one process. The contestants take turns, so that
 whatever else the machine does falls on all of them. "keras" is the same
 network with `keras.layers.BatchNormalization`; "torch" appears where PyTorch
-is installed and is the same network again, channels last (its CUDA build,
-2.14, crashed beside TensorFlow 2.21 on a machine without GPU). bfloat16 is
-left out by default on a CPU that would emulate it.
+is installed and is the same network again, channels last (its CUDA build
+brings Triton, which crashes beside TensorFlow 2.21). bfloat16 is left out by
+default on a CPU that would emulate it.
 """
 
 import argparse
