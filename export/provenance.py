@@ -4,8 +4,7 @@ import json
 import os
 import pathlib
 
-# Names of it in `results.json`, by the kind of run.
-_EXPORTED = ("encoder", "fine-tuned", "from scratch", "student")
+from simclr_keras import run_files
 
 
 def of_run(model_dir: str | os.PathLike) -> dict:
@@ -42,7 +41,7 @@ def from_config(config: dict, results: dict) -> dict:
             if origin != "default" and name in flags and name != "model_dir"
         },
         "environment": config.get("environment"),
-        "results": next((rows[n] for n in _EXPORTED if n in rows), None),
+        "results": rows.get(run_files.own_representation(rows)),
     }
     return {name: value for name, value in found.items() if value}
 

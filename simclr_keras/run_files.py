@@ -9,6 +9,8 @@ import subprocess
 
 import numpy as np
 
+# In `results.json`, what the run itself made; the others are compared with it.
+_OWN = ("encoder", "fine-tuned", "from scratch", "student")
 _PACKAGES = ("tensorflow", "keras", "keras-cv", "numpy", "scikit-learn")
 
 
@@ -25,6 +27,15 @@ def read_json(path):
         return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
+
+
+def own_representation(representations):
+    """The name of what a run made, or None.
+
+    Args:
+        representations: dict from names to results, as in `results.json`.
+    """
+    return next((name for name in _OWN if name in representations), None)
 
 
 def write_npz(path, **arrays):

@@ -2,6 +2,7 @@
 
 import re
 
+from simclr_keras import run_files
 from simclr_keras.report import costs
 from simclr_keras.report import curves
 from simclr_keras.report import embeddings
@@ -55,7 +56,7 @@ def representations(runs, run_names):
     for number, (run, name) in enumerate(zip(runs, run_names, strict=True)):
         values = [each[number] for each in differing.values()]
         measured = run.results["representations"] if run.results else {}
-        own = results.own(measured)
+        own = run_files.own_representation(measured)
         for what, row in measured.items():
             if what == own:
                 label = name if len(runs) > 1 else what

@@ -1,5 +1,6 @@
 """The page about one run."""
 
+from simclr_keras import run_files
 from simclr_keras.report import costs
 from simclr_keras.report import curves
 from simclr_keras.report import embeddings
@@ -63,7 +64,7 @@ def _figures(run):
     """[(number, what it is)]: what one looks for first."""
     found = []
     rows = run.results["representations"] if run.results else {}
-    if own := rows.get(results.own(rows)):
+    if own := rows.get(run_files.own_representation(rows)):
         found += [
             (f"{measure.percent(own)} %", f"{measure.title}, top-1")
             for measure in results.measures([own])

@@ -12,8 +12,6 @@ _TITLES = {
     "knn": "kNN",
     "finetune": "fine-tuned",
 }
-# Rows that are of the run itself; the others are what it is compared with.
-_OWN = ("encoder", "fine-tuned", "from scratch", "student")
 # Of kNN, hits among five say little: its votes are on few classes.
 _TOP1_ONLY = ("knn",)
 
@@ -62,15 +60,6 @@ class Measure:
         if value is None or self.metric != "top1":
             return None
         return f"{100 * value:.1f}"
-
-
-def own(rows):
-    """The name of the row that is of the run itself, or None.
-
-    Args:
-        rows: dict from names to results.
-    """
-    return next((name for name in _OWN if name in rows), None)
 
 
 def measures(rows):
