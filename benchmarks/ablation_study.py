@@ -114,14 +114,17 @@ def measure(run, arguments):
     run_files.write_json(run / "results.json", results)
 
 
+def measured(run):
+    """What `measure` found: layer -> evaluation -> result."""
+    return run_files.read_json(run / "results.json")["representations"]
+
+
 def means(arguments):
     """What was measured of all runs, in the form of one run's results."""
     representations = {}
     for variant in arguments.variants:
         runs = [
-            run_files.read_json(
-                folder(arguments, variant, seed) / "results.json"
-            )["representations"]
+            measured(folder(arguments, variant, seed))
             for seed in arguments.seeds
         ]
         for layer, name in LAYERS.items():
@@ -140,7 +143,7 @@ def means(arguments):
 
 def show(run):
     """Prints one line about a run."""
-    results = run_files.read_json(run / "results.json")["representations"]
+    results = measured(run)
     cells = [
         f"{layer} {evaluation} {100 * result['top1']:5.1f}"
         for layer, name in LAYERS.items()
