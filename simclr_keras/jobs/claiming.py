@@ -73,7 +73,7 @@ class Run:
         self.directory.write_config(_config(self), finished=True)
 
 
-def claim(settings, source, split, strategy, checkpoint=None):
+def claim(settings, source, split, strategy, checkpoint):
     """The `Run`, for this process alone; None if all is done there.
 
     Args:
@@ -81,7 +81,8 @@ def claim(settings, source, split, strategy, checkpoint=None):
         source: `data.Source`.
         split: `data.Split` of it to train on.
         strategy: `tf.distribute.Strategy`, or None for one device.
-        checkpoint: `Pretrained` or `Teacher` that `--checkpoint` names.
+        checkpoint: `Pretrained` or `Teacher` that `--checkpoint` names;
+            None without.
     """
     path = run_flags.model_dir()
     dataset = data_flags.source()["dataset"]
