@@ -10,7 +10,7 @@ flags.DEFINE_string(
     "model_dir",
     None,
     "Directory of a finished run of train.py: its encoder.keras is exported, "
-    "with the classifier.keras that it trained, else its linear_probe.npz, if "
+    "with the classifier.keras that it trained, or its linear_probe.npz, if "
     "there is one.",
     flag_values=_REGISTRY,
 )
